@@ -1,0 +1,286 @@
+"""The gateway: every call that lk-tui makes to LiveKit's server API, one method each.
+
+Built on livekit-api's Twirp client and access tokens. Its helpers are left aside because they lack PerformRpc and, on
+LiveKit Cloud, replay a failed change against another region: here nothing that changes a server is ever sent twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+from google.protobuf.message import DecodeError, Message
+from livekit.api.access_token import AccessToken, VideoGrants
+from livekit.api.twirp_client import ServerError, TwirpClient
+from livekit.protocol import agent_dispatch as dispatch_pb
+from livekit.protocol import models as models_pb
+from livekit.protocol import room as room_pb
+
+from tui.gateway import convert
+from tui.gateway.errors import (
+    AgentNotAnsweringError,
+    AgentRefusedError,
+    AuthenticationError,
+    GatewayError,
+    MethodUnsupportedError,
+    MissingError,
+    NoResponseError,
+    NotLiveKitError,
+    RateLimitedError,
+    ReadOnlyError,
+    ServerFailedError,
+    UnreachableError,
+)
+from tui.model.room import Dispatch, Participant, Room
+from tui.model.secret import Secret
+from tui.model.text import Name, safe_text
+
+Answer = TypeVar("Answer", bound=Message)
+
+TIMEOUT_S = 10.0
+"""A whole call, connection included. LiveKit's own slowest honest answers take 3 s (503) to 6 s (Redis trouble)."""
+CONNECT_TIMEOUT_S = 4.0
+TOKEN_TTL = timedelta(seconds=60)
+"""The helper accepts no request token that lives longer (docs/helper-protocol.md)."""
+RPC_TIMEOUT_S = 5.0
+"""How long an agent may take to answer a request, after it was acknowledged."""
+
+ROOMS = "RoomService"
+DISPATCHES = "AgentDispatchService"
+
+_RPC_ERROR = re.compile(r"RpcError (\d+): ?(.*)", re.DOTALL)
+_RPC_UNSUPPORTED, _RPC_NO_CONNECTION, _RPC_NO_RESPONSE = 1400, 1501, 1502
+
+
+class Gateway:
+    """LiveKit's server API for one project. Open until `close()`; also an async context manager.
+
+    Every method raises a `GatewayError` and nothing else. With `read_only`, those that change a server raise
+    `ReadOnlyError` before anything is sent.
+    """
+
+    def __init__(self, url: str, api_key: str, api_secret: Secret, *, read_only: bool = False) -> None:
+        self.url = url
+        self.read_only = read_only
+        self._key = api_key
+        self._secret = api_secret
+        self._host = urlsplit(url).netloc
+        self._session: aiohttp.ClientSession | None = None
+        self._sent: deque[float] = deque()
+
+    async def __aenter__(self) -> Gateway:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; calls under way fail."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @property
+    def requests_last_minute(self) -> int:
+        """Requests sent within the last 60 s, of all kinds."""
+        horizon = time.monotonic() - 60.0
+        while self._sent and self._sent[0] < horizon:
+            self._sent.popleft()
+        return len(self._sent)
+
+    # What reads
+
+    async def list_rooms(self, names: Iterable[str] = ()) -> tuple[Room, ...]:
+        """All rooms, or those of these (raw) names that exist. Participants and dispatches are not in them."""
+        answer = await self.list_room_messages(names)
+        return tuple(convert.room(message) for message in answer)
+
+    async def list_room_messages(self, names: Iterable[str] = ()) -> tuple[models_pb.Room, ...]:
+        """As `list_rooms`, unconverted: the poller converts only those that changed."""
+        request = room_pb.ListRoomsRequest(names=list(names))
+        answer = await self._ask(
+            ROOMS, "ListRooms", request, VideoGrants(room_list=True), room_pb.ListRoomsResponse, timeout=TIMEOUT_S
+        )
+        return tuple(answer.rooms)
+
+    async def list_participants(self, room: Name) -> tuple[Participant, ...]:
+        """Everyone in the room, oldest first. A missing room answers empty (open source) or `MissingError` (Cloud)."""
+        request = room_pb.ListParticipantsRequest(room=room.raw)
+        answer = await self._ask(
+            ROOMS, "ListParticipants", request, _admin(room), room_pb.ListParticipantsResponse, timeout=TIMEOUT_S
+        )
+        # LiveKit's order changes from call to call.
+        found = (convert.participant(message) for message in answer.participants)
+        return tuple(sorted(found, key=lambda participant: (participant.joined_at, participant.sid)))
+
+    async def list_dispatches(self, room: Name) -> tuple[Dispatch, ...]:
+        """The room's dispatches with their jobs, oldest first. A missing room is `NoResponseError` after 3 s."""
+        request = dispatch_pb.ListAgentDispatchRequest(room=room.raw)
+        answer = await self._ask(
+            DISPATCHES,
+            "ListDispatch",
+            request,
+            _admin(room),
+            dispatch_pb.ListAgentDispatchResponse,
+            timeout=TIMEOUT_S,
+        )
+        found = (convert.dispatch(message) for message in answer.agent_dispatches)
+        return tuple(sorted(found, key=lambda dispatch: (dispatch.created_at or 0.0, dispatch.id)))
+
+    # What changes
+
+    async def call_helper(self, room: Name, identity: Name, method: str, operator: str) -> str:
+        """Ask an agent's helper (docs/helper-protocol.md) to do `method`, in the operator's name.
+
+        Returns the one word that the helper answers with, such as `closing`. Raises `MethodUnsupportedError` where no
+        helper runs, `AgentNotAnsweringError` where the process hangs, `AgentRefusedError` where the helper said no.
+        """
+        token = self._token(_admin(room), identity=operator)
+        request = room_pb.PerformRpcRequest(
+            room=room.raw,
+            destination_identity=identity.raw,
+            method=method,
+            payload=json.dumps({"token": token}),
+            response_timeout_ms=int(RPC_TIMEOUT_S * 1000),
+        )
+        answer = await self._change(ROOMS, "PerformRpc", request, _admin(room), room_pb.PerformRpcResponse)
+        try:
+            said = json.loads(answer.payload)
+        except ValueError:
+            said = None
+        words = [str(word) for word in said.values()] if isinstance(said, dict) else []
+        return safe_text(words[0] if words else answer.payload, 80)
+
+    async def remove_participant(self, room: Name, identity: Name) -> None:
+        """Kick whoever has this identity now. `MissingError` if nobody has."""
+        request = room_pb.RoomParticipantIdentity(room=room.raw, identity=identity.raw)
+        await self._change(ROOMS, "RemoveParticipant", request, _admin(room), room_pb.RemoveParticipantResponse)
+
+    async def delete_room(self, room: Name) -> None:
+        """Delete whatever room has this name now. `MissingError` if none has."""
+        request = room_pb.DeleteRoomRequest(room=room.raw)
+        await self._change(ROOMS, "DeleteRoom", request, VideoGrants(room_create=True), room_pb.DeleteRoomResponse)
+
+    async def create_dispatch(self, room: Name, agent_name: str) -> Dispatch:
+        """Order an agent into the room: of this (raw) agent name, or an automatic one if it is empty."""
+        request = dispatch_pb.CreateAgentDispatchRequest(room=room.raw, agent_name=agent_name)
+        answer = await self._change(DISPATCHES, "CreateDispatch", request, _admin(room), dispatch_pb.AgentDispatch)
+        return convert.dispatch(answer)
+
+    async def delete_dispatch(self, room: Name, dispatch_id: str) -> None:
+        """End all jobs of a dispatch. `MissingError` if there is no such dispatch."""
+        request = dispatch_pb.DeleteAgentDispatchRequest(room=room.raw, dispatch_id=dispatch_id)
+        await self._change(DISPATCHES, "DeleteDispatch", request, _admin(room), dispatch_pb.AgentDispatch)
+
+    # How
+
+    async def _change(
+        self, service: str, method: str, request: Message, grants: VideoGrants, answer: type[Answer]
+    ) -> Answer:
+        """The one way to a change, and so the one place that read-only needs."""
+        if self.read_only:
+            raise ReadOnlyError("lk-tui is read-only: nothing was sent")
+        return await self._ask(service, method, request, grants, answer, timeout=TIMEOUT_S + RPC_TIMEOUT_S)
+
+    async def _ask(
+        self,
+        service: str,
+        method: str,
+        request: Message,
+        grants: VideoGrants,
+        answer: type[Answer],
+        *,
+        timeout: float,  # noqa: ASYNC109 - aiohttp's own, which also ends the connection
+    ) -> Answer:
+        headers = {"authorization": f"Bearer {self._token(grants)}"}
+        limit = aiohttp.ClientTimeout(total=timeout, connect=CONNECT_TIMEOUT_S)
+        self._sent.append(time.monotonic())
+        # The client is a few strings: making one a call keeps it from outliving its session.
+        twirp = TwirpClient(self._http(), self.url, "livekit", failover=False)
+        try:
+            return await twirp.request(service, method, request, headers, answer, timeout=limit)
+        except ServerError as error:
+            raise self._refusal(error) from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._unreachable(error) from None
+        except DecodeError:
+            raise NotLiveKitError(f"{self._host} answers, but not as LiveKit does: check the URL") from None
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(middlewares=(self._look,))
+        return self._session
+
+    async def _look(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """See what the Twirp client hides: the headers of an answer."""
+        response = await send(request)
+        if response.status == 429:
+            wait = response.headers.get("Retry-After", "")
+            response.close()
+            seconds = float(wait) if wait.isdecimal() else None
+            after = f"; it asks for {seconds:.0f} s of quiet" if seconds is not None else ""
+            raise RateLimitedError(f"{self._host} limits our requests (429){after}: lower --budget", seconds)
+        kind = response.content_type
+        if response.ok and kind not in ("application/protobuf", "application/x-protobuf", "application/octet-stream"):
+            response.close()
+            raise NotLiveKitError(
+                f"{self._host} answers with {safe_text(kind, 40)}, not as LiveKit does: check the URL"
+            )
+        return response
+
+    def _token(self, grants: VideoGrants, identity: str = "") -> str:
+        token = AccessToken(self._key, self._secret.reveal()).with_ttl(TOKEN_TTL).with_grants(grants)
+        return token.with_identity(identity).to_jwt()
+
+    def _refusal(self, error: ServerError) -> GatewayError:
+        said = safe_text(error.message.removeprefix("twirp error unknown: "), 200)
+        rpc = _RPC_ERROR.search(error.message)
+        if rpc is not None:
+            return _rpc_refusal(int(rpc[1]), safe_text(rpc[2], 200))
+        if error.status in (401, 403):
+            why = f" ({said})" if said else ""
+            return AuthenticationError(
+                f"{self._host} refuses the API key or its secret{why}: check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+            )
+        if error.status == 404:
+            if error.code == "not_found":
+                return MissingError(said)
+            return NotLiveKitError(f"{self._host} does not know LiveKit's API (404): check the URL and its path")
+        if error.status == 503 and "no response from servers" in said:
+            return NoResponseError("no response from the server that should hold this room (503)")
+        return ServerFailedError(f"{self._host} failed ({error.status}): {said or 'without a reason'}")
+
+    def _unreachable(self, error: Exception) -> GatewayError:
+        match error:
+            case aiohttp.ClientConnectorDNSError():
+                return UnreachableError(f"no such host: {self._host}: check the URL")
+            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError() | ssl.SSLError():
+                return UnreachableError(f"TLS failed with {self._host}: check http/https and the certificate")
+            case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
+                return UnreachableError(f"{self._host} refused the connection: is livekit-server running there?")
+            case TimeoutError():
+                return UnreachableError(f"{self._host} did not answer in time")
+            case aiohttp.InvalidURL() | ValueError():
+                return UnreachableError(f"not a URL that can be asked: {safe_text(self.url, 80)}")
+            case _:
+                return UnreachableError(f"the connection to {self._host} broke: {safe_text(str(error), 120)}")
+
+
+def _admin(room: Name) -> VideoGrants:
+    return VideoGrants(room_admin=True, room=room.raw)
+
+
+def _rpc_refusal(code: int, said: str) -> GatewayError:
+    if code == _RPC_UNSUPPORTED:
+        return MethodUnsupportedError("the agent does not run the lk-tui helper")
+    if code in (_RPC_NO_CONNECTION, _RPC_NO_RESPONSE):
+        return AgentNotAnsweringError("the agent does not answer: its process hangs or is dead")
+    return AgentRefusedError(f"the agent refused: {said} ({code})")

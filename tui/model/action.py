@@ -1,0 +1,81 @@
+"""What an operator can do to a server, to what, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tui.model.text import Name
+
+
+class Action(StrEnum):
+    """The six actions, weakest first, and the remedy."""
+
+    DISPATCH_AGENT = "dispatch agent"
+    CLOSE_SESSION = "close session"
+    SHUT_DOWN_JOB = "shut down job"
+    KICK = "kick"
+    DELETE_ROOM = "delete room"
+    TEAR_DOWN = "tear down"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Exactly what an action is aimed at, frozen when the key was pressed.
+
+    LiveKit's calls take names; the SIDs are what the target is re-checked by. `participant_sid` and `identity` are
+    there for actions on one participant; `agent_name` is its name for people, or the name to dispatch.
+    """
+
+    room: Name
+    room_sid: str
+    identity: Name | None = None
+    participant_sid: str = ""
+    agent_name: str = ""
+
+
+class Outcome(StrEnum):
+    """How an action stands. All but `RUNNING` are final."""
+
+    RUNNING = "running"
+    CONFIRMED = "confirmed"
+    """done, and seen to be done in the server's own lists"""
+    REFUSED = "refused"
+    """nothing was sent: the target changed, or the supervisor is read-only"""
+    UNSUPPORTED = "not supported"
+    """the agent has no helper to ask; nothing changed"""
+    FAILED = "failed"
+    """the server said no; nothing changed, as far as it can be seen"""
+    UNKNOWN = "outcome unknown"
+    """sent, but neither the answer nor the lists prove what came of it"""
+    CAME_BACK = "came back"
+    """done, and undone since: the room is there again under its name, or the participant under its identity"""
+    STOPPED = "stopped"
+    """the operator stopped it between two steps"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that an action did or saw, at a time (seconds since 1970), in words."""
+
+    at: float
+    text: str
+    outcome: Outcome = Outcome.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """An action from request to outcome: replaced as a whole by a longer one, under the same `id`."""
+
+    id: int
+    action: Action
+    target: Target
+    operator: str
+    at: float
+    steps: tuple[Step, ...] = ()
+    outcome: Outcome = Outcome.RUNNING
+
+    @property
+    def last(self) -> str:
+        """What happened last, in words."""
+        return self.steps[-1].text if self.steps else "requested"

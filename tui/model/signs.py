@@ -1,0 +1,130 @@
+"""What is wrong with a room: its signs, worst first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tui.model.room import Agent, ParticipantState, Room, SessionState
+
+
+class SignCode(StrEnum):
+    """The kinds of trouble, as `rooms --json` and filters name them, worst first."""
+
+    WAITING = "waiting"
+    STUCK = "stuck"
+    RETURNED = "returned"
+    CLOSED = "closed"
+    ALONE = "alone"
+    DOUBLE = "double"
+    FAILED = "failed"
+    STALE = "stale"
+
+
+WORST_FIRST: Mapping[SignCode, int] = {code: rank for rank, code in enumerate(SignCode)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One thing that is wrong: its code, since when (seconds since 1970, None where unknown), and who it is about."""
+
+    code: SignCode
+    since: float | None
+    who: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How long something must last before it is a sign. Seconds."""
+
+    waiting_s: float = 10.0
+    """a person is in the room and no agent is"""
+    alone_s: float = 30.0
+    """an agent is in the room and no person is"""
+    initializing_s: float = 15.0
+    """an agent's state is `initializing`"""
+    thinking_s: float = 30.0
+    """an agent's state is `thinking`"""
+    closed_s: float = 5.0
+    """an agent's session has closed and the agent is still there"""
+    returned_s: float = 120.0
+    """for how long after its return a kicked participant is pointed out"""
+    stale_s: float = 60.0
+    """a room's participants were last read"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kick:
+    """A kick that this supervisor carried out: who was cut off, by participant SID, and when."""
+
+    participant_sid: str
+    at: float
+
+
+Kicks = Mapping[tuple[str, str], Kick]
+"""Kicks by (room SID, raw identity)."""
+
+
+def signs(room: Room, now: float, thresholds: Thresholds, kicks: Kicks | None = None) -> tuple[Sign, ...]:
+    """The room's signs at `now`, worst first. A room whose participants were never read has no signs but `failed`."""
+    found = list(_signs(room, now, thresholds, kicks or {}))
+    if len(found) > 1:
+        found.sort(key=lambda sign: (WORST_FIRST[sign.code], sign.since or 0.0))
+    return tuple(found)
+
+
+def count_by_code(rooms: Mapping[str, tuple[Sign, ...]]) -> Counter[SignCode]:
+    """How many rooms show each sign."""
+    return Counter(code for found in rooms.values() for code in {sign.code for sign in found})
+
+
+def _signs(room: Room, now: float, limits: Thresholds, kicks: Kicks) -> Iterator[Sign]:
+    if room.trouble:
+        yield Sign(SignCode.FAILED, room.checked_at, room.trouble)
+    if room.participants is None:
+        return
+    if room.checked_at is not None and now - room.checked_at > limits.stale_s:
+        yield Sign(SignCode.STALE, room.checked_at)
+    people, agents = room.people, room.agents
+    active = [person for person in people if person.state is ParticipantState.ACTIVE]
+    if active and not agents:
+        since = max(min(person.joined_at for person in active), room.agent_at or 0.0)
+        if now - since > limits.waiting_s:
+            yield Sign(SignCode.WAITING, since, count=len(active))
+    if agents and not people:
+        since = max(min(agent.participant.joined_at for agent in agents), room.people_at or 0.0)
+        if now - since > limits.alone_s:
+            yield Sign(SignCode.ALONE, since, agents[0].name, len(agents))
+    for agent in agents:
+        yield from _of_agent(agent, now, limits)
+    for name, count in Counter(agent.name for agent in agents).items():
+        if count > 1:
+            yield Sign(SignCode.DOUBLE, None, name, count)
+    if kicks:
+        yield from _returned(room, now, limits, kicks)
+
+
+def _of_agent(agent: Agent, now: float, limits: Thresholds) -> Iterator[Sign]:
+    facts = agent.facts
+    if facts.session is SessionState.CLOSED:
+        since = facts.close.at if facts.close is not None else None
+        if since is None or now - since > limits.closed_s:
+            yield Sign(SignCode.CLOSED, since, agent.name)
+        return
+    limit = {"initializing": limits.initializing_s, "thinking": limits.thinking_s}.get(facts.state)
+    if limit is not None and facts.state_since is not None and now - facts.state_since > limit:
+        yield Sign(SignCode.STUCK, facts.state_since, f"{agent.name} {facts.state}")
+
+
+def _returned(room: Room, now: float, limits: Thresholds, kicks: Kicks) -> Iterator[Sign]:
+    for participant in room.participants or ():
+        kick = kicks.get((room.sid, participant.identity.raw))
+        if (
+            kick is not None
+            and kick.participant_sid != participant.sid
+            and now - max(kick.at, participant.joined_at) <= limits.returned_s
+        ):
+            yield Sign(SignCode.RETURNED, participant.joined_at, participant.identity.safe)

@@ -1,0 +1,56 @@
+"""The picture: everything known of a project at one moment, numbered, immutable, one superseding the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tui.model.room import Room
+
+
+class FailureKind(StrEnum):
+    """Why the server could not be asked, in the terms a person acts on."""
+
+    AUTHENTICATION = "authentication"
+    UNREACHABLE = "unreachable"
+    NOT_LIVEKIT = "not LiveKit"
+    RATE_LIMITED = "rate limited"
+    SERVER = "server error"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed poll: its kind, and one line that says what to do."""
+
+    kind: FailureKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One complete picture.
+
+    `rooms` is by SID, and is the last good picture: while the server can't be asked it stays, `failure` says why, and
+    `listed_at` says how old it is (None: there never was one). `requests` is the number of requests of the last 60 s,
+    of `budget` allowed ones; `interval` the seconds between two polls just now.
+    """
+
+    number: int = 0
+    at: float = 0.0
+    rooms: Mapping[str, Room] = field(default_factory=dict)
+    listed_at: float | None = None
+    failure: Failure | None = None
+    requests: int = 0
+    budget: int = 0
+    interval: float = 0.0
+
+    @property
+    def people_count(self) -> int:
+        """People over all rooms."""
+        return sum(room.people_count for room in self.rooms.values())
+
+    @property
+    def agent_count(self) -> int:
+        """Agents over all rooms whose participants are known."""
+        return sum(1 for room in self.rooms.values() for p in room.participants or () if p.is_agent)
