@@ -1,0 +1,9 @@
+"""The demo: a room service on loopback that looks like LiveKit, with a voice-agent company's traffic behind it.
+
+`World` is the simulation, deterministic and without a clock of its own; `DemoService` serves it over HTTP.
+"""
+
+from tui.demo.service import DemoService
+from tui.demo.world import World
+
+__all__ = ["DemoService", "World"]
