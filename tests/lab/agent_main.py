@@ -1,0 +1,103 @@
+"""A livekit-agents worker that needs no model: its AgentSession has no STT, LLM or TTS, and can do all but talk.
+
+    python -m tests.lab.agent_main start
+
+AGENT_NAME sets explicit dispatch, LAB_HELPER=0 leaves the lk-tui helper out. A room's metadata, a JSON object, may say
+when the helper is called: {"supervise": "first" | "connected" | "last"}, which is before connecting and before the
+session starts (as without metadata), between the two, or after both.
+
+It prints one JSON object a line for what only the agent's process knows: see `say`. RPC methods of its own let a test
+make the agent's *code* act: `lab.shutdown` calls ctx.shutdown(payload), `lab.fail` ends the session by errors that say
+the payload, `lab.jam` makes every later attempt to close the session hang.
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+from livekit import agents, rtc
+from livekit.agents import Agent, AgentSession, CloseEvent, JobContext, WorkerOptions
+from livekit.agents.llm import LLMError
+
+from tui import agent as lk_tui
+
+# AgentSession closes at the fourth (max_unrecoverable_errors=3).
+_FATAL_ERRORS = 4
+
+
+def say(event: str, room: str, **details: object) -> None:
+    """`{"event", "room", …}`: ready (identity), close (reason, error), disconnected (reason), shutdown (reason)."""
+    # One write a line: several job processes share the file.
+    sys.stdout.write(json.dumps({"event": event, "room": room, **details}) + "\n")
+    sys.stdout.flush()
+
+
+async def entrypoint(ctx: JobContext) -> None:
+    """One job: join, say so, and stay."""
+    session: AgentSession[None] = AgentSession()
+    name = ctx.job.room.name
+
+    @session.on("close")
+    def on_close(event: CloseEvent) -> None:
+        say("close", name, reason=event.reason.value, error=None if event.error is None else str(event.error))
+
+    @ctx.room.on("disconnected")
+    def on_disconnected(reason: rtc.DisconnectReason.ValueType) -> None:
+        say("disconnected", name, reason=rtc.DisconnectReason.Name(reason))
+
+    async def on_shutdown(reason: str) -> None:
+        say("shutdown", name, reason=reason)
+
+    ctx.add_shutdown_callback(on_shutdown)
+
+    wanted = json.loads(ctx.job.room.metadata or "{}").get("supervise", "first")
+    when = "never" if os.environ.get("LAB_HELPER") == "0" else wanted
+    if when == "first":
+        lk_tui.supervise(ctx, session)
+    await ctx.connect()
+    if when == "connected":
+        lk_tui.supervise(ctx, session)
+    await session.start(agent=Agent(instructions="You answer the phone."), room=ctx.room)
+    if when == "last":
+        lk_tui.supervise(ctx, session)
+
+    async def shutdown(call: rtc.RpcInvocationData) -> str:
+        # Soon, not now: leaving the room would cut the answer off.
+        asyncio.get_running_loop().call_later(0.1, ctx.shutdown, call.payload)
+        return ""
+
+    async def fail(call: rtc.RpcInvocationData) -> str:
+        for _ in range(_FATAL_ERRORS):
+            session._on_error(
+                LLMError(timestamp=0.0, label="lab.llm", error=RuntimeError(call.payload), recoverable=False)
+            )
+        return ""
+
+    async def jam(_: rtc.RpcInvocationData) -> str:
+        await session._lock.acquire()
+        return ""
+
+    for method in (shutdown, fail, jam):
+        ctx.room.local_participant.register_rpc_method(f"lab.{method.__name__}", method)
+    say("ready", name, identity=ctx.room.local_participant.identity)
+
+
+def no_load() -> float:
+    """The load told to the server, which gives no jobs to a worker whose load is over 0.7 (`agents.target_load`)."""
+    return 0.0
+
+
+if __name__ == "__main__":
+    agents.cli.run_app(
+        WorkerOptions(
+            entrypoint_fnc=entrypoint,
+            agent_name=os.environ.get("AGENT_NAME", ""),
+            host="127.0.0.1",
+            port=0,
+            num_idle_processes=1,
+            # The machine that runs the tests may well be busy; the worker must take its jobs all the same.
+            load_fnc=no_load,
+            load_threshold=float("inf"),
+        )
+    )
