@@ -1,4 +1,4 @@
-"""Where the connection and the thresholds come from.
+"""Where the connection comes from.
 
 A connection is three values (URL, key, secret), and they come from one source, whole: a tool that deletes rooms must
 never join the URL of one server to the key of another, nor fall back to a default project because a variable is
@@ -7,22 +7,16 @@ missing. Nothing here writes a file or changes the process's environment.
 
 from __future__ import annotations
 
-import getpass
 import io
 import ipaddress
 import re
-import socket
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-T = TypeVar("T", bound="DataclassInstance")
+from tui.model.secret import Secret
+from tui.model.text import safe_text
 
 Trio = tuple[str, str, str]
 
@@ -39,37 +33,9 @@ FILE_LIMIT = 256 * 1024
 LISTED = 30
 """Project names at most in an error's text."""
 
-LONGEST_S = 1e9
-"""Seconds, some 30 years: the largest threshold, in effect `never`."""
-
 
 class SettingsError(Exception):
     """What is wrong with the settings, where, and what to do: one printable line that never holds a secret."""
-
-
-class Secret:
-    """A string that does not show: only `reveal()` gives it, never `repr`, `str` or a format."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The secret itself, for the one call that signs with it."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +183,7 @@ def _variables(where: str, values: Mapping[str, str] | Mapping[str, str | None])
 
 def _dotenv(path: Path, shown: str) -> _Group | None:
     """The group in a `.env` file, or None where there is no file."""
-    text = _read(path, shown)
+    text = read_file(path, shown)
     if text is None:
         return None
     from dotenv import dotenv_values
@@ -239,18 +205,20 @@ def _lk_project(name: str | None, home: Path, beside: Path | None = None) -> Con
             f"no LiveKit server is named: looked at the command line, the environment ({', '.join(VARIABLES)}), "
             f"{_shown(beside, home)} and {shown}. Try `lk-tui demo`, or `lk-tui --dev` for a livekit-server --dev here"
         )
-    names = [_line(_lk_text(entry, "name") or "(unnamed)") for entry in projects]
+    names = [safe_text(_lk_text(entry, "name") or "(unnamed)") for entry in projects]
     there = ", ".join(names[:LISTED] + ["…"] * (len(names) > LISTED)) or "none"
     wanted = default if name is None else name
     found = [entry for entry in projects if wanted is None or _lk_text(entry, "name") == wanted]
     if wanted is None and len(found) > 1:
         raise SettingsError(f"{shown} has no default_project: choose one with --project NAME (there: {there})")
     if len(found) > 1:
-        raise SettingsError(f"{shown} has more than one project called {_line(wanted or '')}: rename all but one")
+        raise SettingsError(f"{shown} has more than one project called {safe_text(wanted or '')}: rename all but one")
     if not found:
         called = "default_project" if name is None else "--project"
-        raise SettingsError(f"{called} {_line(wanted or '')} is not in {shown}: choose one with --project ({there})")
-    own = _line(_lk_text(found[0], "name") or "")
+        raise SettingsError(
+            f"{called} {safe_text(wanted or '')} is not in {shown}: choose one with --project ({there})"
+        )
+    own = safe_text(_lk_text(found[0], "name") or "")
     label = own or "(unnamed)"
     url, key, secret = (_kept(_lk_text(found[0], each)) for each in LK_FIELDS)
     return _Group(f"project {label} in {shown}", LK_FIELDS, (url, key, secret)).connection(f"lk config: {label}", own)
@@ -261,7 +229,7 @@ def _lk_projects(path: Path, shown: str) -> tuple[str | None, list[Mapping[objec
 
     An entry that isn't a mapping stays, empty: were it dropped, another could pass for the only project.
     """
-    text = _read(path, shown)
+    text = read_file(path, shown)
     if text is None:
         return None, []
     import yaml
@@ -293,7 +261,7 @@ def _lk_text(entry: Mapping[object, object], name: str) -> str | None:
     return value if isinstance(value, str) and value.lower() not in {"", "~", "null"} else None
 
 
-def _read(path: Path, shown: str) -> str | None:
+def read_file(path: Path, shown: str) -> str | None:
     """A settings file's text, or None where there is no such file. Pipes (`--env-file <(…)`) are read too, and a
     directory is no file: one called `.env` is somebody's virtual environment."""
     try:
@@ -349,71 +317,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def load_config(path: Path | None, thresholds: type[T]) -> T:
-    """The thresholds: `[thresholds]` of the TOML file at `path`, which must exist, or of the user's own `config.toml`
-    (`platformdirs.user_config_path("lk-tui")`), which need not. What is not in it keeps its default.
-
-    `thresholds` is a dataclass whose fields are all floats, seconds, with defaults. Raises SettingsError for a file
-    that can't be read, an unknown key, and a value that isn't a number of seconds from 0 to `LONGEST_S`.
-    """
-    if path is None:
-        from platformdirs import user_config_path
-
-        source = user_config_path("lk-tui") / "config.toml"
-    else:
-        source = path
-    shown = _line(str(source), 4096)
-    text = _read(source, shown)
-    if text is None:
-        if path is not None:
-            raise SettingsError(f"--config {shown}: there is no such file")
-        return thresholds()
-    try:
-        config = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise SettingsError(f"{shown} is not valid TOML: {_line(str(error))}") from None
-    _refuse_unknown(config, ["thresholds"], shown)
-    table = config.get("thresholds", {})
-    if not isinstance(table, dict):
-        raise SettingsError(f"thresholds in {shown} must be a table: [thresholds]")
-    known = [each.name for each in fields(thresholds)]
-    _refuse_unknown(table, known, f"[thresholds] in {shown}")
-    for key, value in table.items():
-        # A TOML boolean is a Python int. The bounds refuse nan and inf as well.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_S:
-            raise SettingsError(
-                f"{key} in {shown} must be a number of seconds from 0 to {LONGEST_S:.0e} (known: {', '.join(known)})"
-            )
-    return thresholds(**{key: float(value) for key, value in table.items()})
-
-
-def _refuse_unknown(table: Mapping[str, object], known: Sequence[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise SettingsError(f"unknown key {_line(key)} in {where} (known: {', '.join(known)})")
-
-
-def truthy(value: str | None, name: str) -> bool:
-    """Whether the environment variable `name` with this value (None: not set) says yes. Raises SettingsError for
-    anything but 1, true, yes, on, 0, false, no, off and nothing: a misspelt read-only must not mean read-write."""
-    word = (value or "").strip().lower()
-    if word in {"1", "true", "yes", "on"}:
-        return True
-    if word in {"", "0", "false", "no", "off"}:
-        return False
-    raise SettingsError(f"{name}={_line(word)} is neither yes (1, true, yes, on) nor no (0, false, no, off, empty)")
-
-
-def default_operator() -> str:
-    """Who is at the keyboard, as `user@host`, printable; `unknown` for a part that the system can't tell."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, ImportError, OSError):
-        # A container's user often has no entry in the password database.
-        user = ""
-    return _line(f"{user or 'unknown'}@{socket.gethostname() or 'unknown'}")
-
-
 def _kept(value: str | None) -> Secret | None:
     return Secret(value) if value else None
 
@@ -429,11 +332,5 @@ def _listed(names: Sequence[str]) -> str:
 def _shown(path: Path, home: Path) -> str:
     """The path for a person, the home directory as ~ (unless that is the root, as for a container's user)."""
     if home != home.parent and path.is_relative_to(home):
-        return _line(str("~" / path.relative_to(home)), 4096)
-    return _line(str(path), 4096)
-
-
-def _line(text: str, limit: int = 100) -> str:
-    """The first `limit` characters of `text` on one line, whatever a terminal would act on escaped."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
+        return safe_text(str("~" / path.relative_to(home)), 4096)
+    return safe_text(str(path), 4096)

@@ -24,7 +24,8 @@ class Target:
     """Exactly what an action is aimed at, frozen when the key was pressed.
 
     LiveKit's calls take names; the SIDs are what the target is re-checked by. `participant_sid` and `identity` are
-    there for actions on one participant; `agent_name` is its name for people, or the name to dispatch.
+    there for actions on one participant; `agent_name` is its name for people, or the name to dispatch (safe to show;
+    empty for an automatic agent).
     """
 
     room: Name
@@ -65,7 +66,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ActionRecord:
-    """An action from request to outcome: replaced as a whole by a longer one, under the same `id`."""
+    """An action from request to outcome: replaced as a whole by a longer one, under the same `id`.
+
+    `sent` says whether a change was sent at all, without which nothing that is seen can be its effect. `offers` is what
+    is worth offering next, given how it ended. `came_back_sid` is the SID under which the room or the participant is
+    there again (`Outcome.CAME_BACK`). `by_dispatch` says that the agent's helper was asked in vain, so that an offered
+    shut down has to go by the dispatch (`tui.control.plan.plan`).
+    """
 
     id: int
     action: Action
@@ -74,6 +81,10 @@ class ActionRecord:
     at: float
     steps: tuple[Step, ...] = ()
     outcome: Outcome = Outcome.RUNNING
+    sent: bool = False
+    offers: tuple[Action, ...] = ()
+    came_back_sid: str = ""
+    by_dispatch: bool = False
 
     @property
     def last(self) -> str:

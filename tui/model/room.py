@@ -163,12 +163,12 @@ class Agent:
 
     @property
     def name(self) -> str:
-        """What a person calls this agent: its own word, its dispatch's, or its identity."""
+        """What a person calls this agent: its own word, its dispatch's, `auto agent` without one, or its identity."""
         if self.facts.name:
             return self.facts.name
-        if self.dispatch is not None and self.dispatch.agent_name.raw:
-            return self.dispatch.agent_name.safe
-        return self.participant.identity.safe
+        if self.dispatch is None:
+            return self.participant.identity.safe
+        return self.dispatch.agent_name.safe if self.dispatch.agent_name.raw else "auto agent"
 
     @property
     def state(self) -> str:

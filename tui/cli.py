@@ -1,0 +1,241 @@
+"""The command line: which server, which view, and how to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tui import __version__
+from tui.config import default_operator, load_thresholds, truthy
+from tui.model.signs import Thresholds
+from tui.model.snapshot import FailureKind
+from tui.settings import Connection, SettingsError, resolve
+
+if TYPE_CHECKING:
+    from tui.ui.app import Supervisor
+
+Read = TypeVar("Read")
+
+EXIT_FAILED, EXIT_USAGE, EXIT_AUTHENTICATION, EXIT_UNREACHABLE = 1, 2, 3, 4
+DEFAULT_BUDGET = 600
+"""Requests a minute, well under LiveKit Cloud's limit of about 1,000 a project."""
+DEMO_BUDGET = 6_000
+"""The demo's server is this very process: nobody else needs its requests."""
+SEEN_BY_ALL = (
+    "--api-secret can be read by everyone on this machine in the list of processes: "
+    "set LIVEKIT_API_SECRET in the environment and leave the flag out"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How to watch, wherever the server comes from."""
+
+    thresholds: Thresholds
+    operator: str
+    interval_s: float
+    budget: int
+    read_only: bool
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_CONNECTION = _options(
+    click.option("--url", help="The server: ws(s):// or http(s)://. With --api-key, and the secret."),
+    click.option("--api-key", help="The API key."),
+    click.option("--api-secret", help="The API secret. Others can see it here: better set LIVEKIT_API_SECRET."),
+    click.option("--project", help="A project from the LiveKit CLI's own configuration."),
+    click.option("--dev", is_flag=True, help="The server that `livekit-server --dev` starts on this machine."),
+    click.option(
+        "--env-file",
+        type=click.Path(path_type=Path),
+        help="A file with LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET.",
+    ),
+)
+_CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), help="A TOML file with [thresholds]; default: the user's config.toml."
+)
+_BUDGET = click.option(
+    "--budget", type=click.IntRange(min=10), default=None, help="Requests a minute, at the most.  [default: 600]"
+)
+_VIEW = _options(
+    _CONFIG,
+    _BUDGET,
+    click.option("--operator", default=None, help="Your name in logs and requests.  [default: user@host]"),
+    click.option(
+        "--interval", type=click.FloatRange(min=0.2, max=3600), default=2.0, help="Seconds between two polls."
+    ),
+    click.option("--read-only", is_flag=True, help="Look, never change. Also LK_TUI_READ_ONLY=1."),
+)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lk-tui")
+@_CONNECTION
+@_VIEW
+@click.pass_context
+def cli(context: click.Context, /, **flags: Any) -> None:
+    """Supervise live LiveKit rooms from a terminal: see who waits, what agents do, and act at exactly the strength
+    you mean.
+
+    Without a command, the dashboard opens on the first of: the options below, the environment (LIVEKIT_URL,
+    LIVEKIT_API_KEY, LIVEKIT_API_SECRET), a .env file here, the LiveKit CLI's default project.
+    """
+    if context.invoked_subcommand is not None:
+        given = [name for name in flags if _given(context, name)]
+        if given:
+            option = "--" + given[0].replace("_", "-")
+            raise click.UsageError(f"{option} goes after the command: lk-tui {context.invoked_subcommand} {option} …")
+        return
+    view = _view(flags, DEFAULT_BUDGET)
+    connection = _connection(flags)
+    warning = SEEN_BY_ALL if flags["api_secret"] else ""
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Connection]:
+        yield connection
+
+    from tui.ui.app import Supervisor
+    from tui.ui.bars import Where
+
+    where = Where(
+        connection.project, connection.url, connection.source, read_only=view.read_only, insecure=connection.insecure
+    )
+    _run(
+        Supervisor(
+            connect,
+            where,
+            operator=view.operator,
+            thresholds=view.thresholds,
+            interval_s=view.interval_s,
+            budget=view.budget,
+            warning=warning,
+        )
+    )
+
+
+@cli.command()
+@_VIEW
+@click.option("--rooms", type=click.IntRange(1, 20_000), default=40, help="How many rooms.", show_default=True)
+@click.option("--seed", type=int, default=None, help="The same seed gives the same traffic.")
+def demo(rooms: int, seed: int | None, **flags: Any) -> None:
+    """Open the dashboard on a built-in server with simulated calls, agents and troubles. Every action works on it."""
+    view = _view(flags, DEMO_BUDGET)
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Connection]:
+        from tui.demo import DemoService, World
+
+        world = World(seed if seed is not None else os.getpid(), rooms)
+        async with DemoService(world) as service:
+            from tui.model.secret import Secret
+
+            yield Connection(service.url, service.api_key, Secret(service.api_secret), "demo", "lk-tui demo")
+
+    from tui.ui.app import Supervisor
+    from tui.ui.bars import Where
+
+    where = Where("demo", "starting …", "lk-tui demo", demo=True, read_only=view.read_only)
+    _run(
+        Supervisor(
+            connect,
+            where,
+            operator=view.operator,
+            thresholds=view.thresholds,
+            interval_s=view.interval_s,
+            budget=view.budget,
+        )
+    )
+
+
+@cli.command()
+@_CONNECTION
+@_CONFIG
+@_BUDGET
+@click.option("--json", "json_", is_flag=True, help="As JSON, a documented contract.")
+def rooms(*, json_: bool, budget: int | None, config: Path | None, **flags: Any) -> None:
+    """Read all rooms once, print them with participants, agents and signs, trouble first, and exit."""
+    if flags["api_secret"]:
+        click.echo(f"lk-tui: {SEEN_BY_ALL}", err=True)
+    connection = _connection(flags)
+    thresholds = _settings(lambda: load_thresholds(config))
+    from tui import oneshot
+    from tui.gateway.errors import GatewayError
+
+    try:
+        snapshot = asyncio.run(oneshot.read_once(connection, budget or DEFAULT_BUDGET))
+    except GatewayError as error:
+        click.echo(f"lk-tui: {error}", err=True)
+        sys.exit(
+            {
+                FailureKind.AUTHENTICATION: EXIT_AUTHENTICATION,
+                FailureKind.UNREACHABLE: EXIT_UNREACHABLE,
+                FailureKind.NOT_LIVEKIT: EXIT_UNREACHABLE,
+            }.get(error.kind, EXIT_FAILED)
+        )
+    rows = oneshot.rows_of(snapshot, thresholds)
+    click.echo((oneshot.as_json if json_ else oneshot.as_text)(rows, snapshot.at))
+
+
+def main() -> None:
+    """The `lk-tui` command."""
+    cli(prog_name="lk-tui")
+
+
+def _run(app: Supervisor) -> None:
+    app.run()
+    sys.exit(app.return_code or 0)
+
+
+def _given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _view(flags: dict[str, Any], budget: int) -> View:
+    return View(
+        thresholds=_settings(lambda: load_thresholds(flags["config"])),
+        operator=flags["operator"] or default_operator(),
+        interval_s=flags["interval"],
+        budget=flags["budget"] or budget,
+        read_only=flags["read_only"]
+        or _settings(lambda: truthy(os.environ.get("LK_TUI_READ_ONLY"), "LK_TUI_READ_ONLY")),
+    )
+
+
+def _connection(flags: dict[str, Any]) -> Connection:
+    return _settings(
+        lambda: resolve(
+            url=flags["url"],
+            api_key=flags["api_key"],
+            api_secret=flags["api_secret"],
+            project=flags["project"],
+            dev=flags["dev"],
+            env_file=flags["env_file"],
+            environ=os.environ,
+            cwd=Path.cwd(),
+            home=Path.home(),
+        )
+    )
+
+
+def _settings(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except SettingsError as error:
+        click.echo(f"lk-tui: {error}", err=True)
+        sys.exit(EXIT_USAGE)

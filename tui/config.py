@@ -1,0 +1,82 @@
+"""What the user may set besides the connection: thresholds of signs, read-only, the operator's name."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from tui.model.signs import Thresholds
+from tui.model.text import safe_text
+from tui.settings import SettingsError, read_file
+
+LONGEST_S = 1e9
+"""Seconds, some 30 years: the largest threshold, in effect `never`."""
+
+
+def load_thresholds(path: Path | None) -> Thresholds:
+    """The thresholds: `[thresholds]` of the TOML file at `path`, which must exist, or of the user's own `config.toml`
+    (`platformdirs.user_config_path("lk-tui")`), which need not. What is not in it keeps its default.
+
+    Raises SettingsError for a file that can't be read, an unknown key, and a value that isn't a number of seconds from
+    0 to `LONGEST_S`.
+    """
+    if path is None:
+        from platformdirs import user_config_path
+
+        source = user_config_path("lk-tui") / "config.toml"
+    else:
+        source = path
+    shown = safe_text(str(source), 4096)
+    text = read_file(source, shown)
+    if text is None:
+        if path is not None:
+            raise SettingsError(f"--config {shown}: there is no such file")
+        return Thresholds()
+    try:
+        config = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise SettingsError(f"{shown} is not valid TOML: {safe_text(str(error))}") from None
+    _refuse_unknown(config, ["thresholds"], shown)
+    table = config.get("thresholds", {})
+    if not isinstance(table, dict):
+        raise SettingsError(f"thresholds in {shown} must be a table: [thresholds]")
+    known = [each.name for each in fields(Thresholds)]
+    _refuse_unknown(table, known, f"[thresholds] in {shown}")
+    for key, value in table.items():
+        # A TOML boolean is a Python int. The bounds refuse nan and inf as well.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_S:
+            raise SettingsError(
+                f"{key} in {shown} must be a number of seconds from 0 to {LONGEST_S:.0e} (known: {', '.join(known)})"
+            )
+    return Thresholds(**{key: float(value) for key, value in table.items()})
+
+
+def _refuse_unknown(table: Mapping[str, object], known: Sequence[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise SettingsError(f"unknown key {safe_text(key)} in {where} (known: {', '.join(known)})")
+
+
+def truthy(value: str | None, name: str) -> bool:
+    """Whether the environment variable `name` with this value (None: not set) says yes. Raises SettingsError for
+    anything but 1, true, yes, on, 0, false, no, off and nothing: a misspelt read-only must not mean read-write."""
+    word = (value or "").strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"", "0", "false", "no", "off"}:
+        return False
+    raise SettingsError(f"{name}={safe_text(word)} is neither yes (1, true, yes, on) nor no (0, false, no, off, empty)")
+
+
+def default_operator() -> str:
+    """Who is at the keyboard, as `user@host`, printable; `unknown` for a part that the system can't tell."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        # A container's user often has no entry in the password database.
+        user = ""
+    return safe_text(f"{user or 'unknown'}@{socket.gethostname() or 'unknown'}")

@@ -1,0 +1,54 @@
+"""Kick: remove one participant, and watch whether it comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from tui.control.progress import Ending
+from tui.control.shut_down_job import remedy
+from tui.control.work import Work, seconds_now, took
+from tui.model.action import Action, Outcome, Target
+from tui.model.room import Participant
+from tui.model.text import Name
+
+
+async def kick(work: Work, kicked: Callable[[Target, Name], None]) -> Ending:
+    """RemoveParticipant; `kicked` is called, with whom, once it is proven that we removed it."""
+    who = work.target.identity
+    if who is None:
+        raise work.refused("no participant was selected")
+    await work.recheck()
+    reply = await work.send("RemoveParticipant", partial(work.gateway.remove_participant, work.target.room, who))
+    sent_at = seconds_now()
+
+    async def gone() -> tuple[Participant, ...] | None:
+        here = await work.who_is_there()
+        return None if any(p.sid == work.target.participant_sid for p in here) else here
+
+    patience = work.patience.kicked_s
+    here = await work.until(gone, patience)
+    if here is None:
+        return work.not_proven(f"{who} not seen to leave within {patience:.0f} s", reply, Action.KICK)
+    if not reply.missing:
+        kicked(work.target, who)
+    back = _under(who, here)
+    if back is None:
+        work.progress.say(f"gone from the list{reply.but}; watching for a return for {patience:.0f} s")
+
+        async def returned() -> Participant | None:
+            nonlocal here
+            here = await work.who_is_there()
+            return _under(who, here)
+
+        back = await work.until(returned, patience)
+    if back is not None:
+        words = f"{who} came back as {back.sid} after {took(seconds_now() - sent_at)}: a kick is not a ban"
+        return Ending(Outcome.CAME_BACK, words, (Action.KICK,), came_back_sid=back.sid)
+    if work.unread:
+        return work.not_proven("gone, but whether it came back could not be read", reply)
+    return Ending(Outcome.CONFIRMED, "confirmed: gone, and did not come back", remedy(here))
+
+
+def _under(identity: Name, here: tuple[Participant, ...]) -> Participant | None:
+    return next((p for p in here if p.identity.raw == identity.raw), None)

@@ -1,0 +1,352 @@
+"""The poller: reads the server again and again, and hands out one complete, numbered picture at a time.
+
+One ListRooms a tick, then as many rooms as the budget affords, the most important first (`tui.gateway.schedule`). A
+room that can't be read is that room's trouble; a server that can't be asked leaves the last good picture standing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+from livekit.protocol import models as models_pb
+
+from tui.gateway import convert
+from tui.gateway.backoff import BackOff
+from tui.gateway.budget import Budget, Share
+from tui.gateway.errors import GatewayError, MissingError, RateLimitedError
+from tui.gateway.schedule import Kind, Read, Schedule
+from tui.model import carry
+from tui.model.room import Dispatch, Participant, Room
+from tui.model.snapshot import Failure, FailureKind, Snapshot
+from tui.model.text import Name
+
+CONCURRENCY = 8
+"""Room reads under way at once."""
+DISPATCH_CONCURRENCY = 4
+"""Of these, dispatch reads: each on a dead node's room hangs for 3 s, and must not keep participants waiting."""
+ROOM_WAIT_S = 1.0
+"""How long a cycle waits for its room reads before it publishes without the late ones."""
+READ_TIMEOUT_S = 5.0
+"""How long a room read may take: more than LiveKit's slowest honest answer about a room (503 after 3 s)."""
+LEAST_INTERVAL_S = 0.25
+"""Between two cycles, however often somebody asks."""
+
+_log = logging.getLogger(__name__)
+
+
+class Reader(Protocol):
+    """What the poller needs of `tui.gateway.client.Gateway`: its reading calls, and its count of all requests."""
+
+    @property
+    def requests_last_minute(self) -> int:
+        """Requests of all kinds sent within the last 60 s."""
+
+    async def list_room_messages(self, names: Iterable[str] = ()) -> tuple[models_pb.Room, ...]:
+        """All rooms, unconverted."""
+
+    async def list_participants(self, room: Name) -> tuple[Participant, ...]:
+        """Everyone in the room."""
+
+    async def list_dispatches(self, room: Name) -> tuple[Dispatch, ...]:
+        """The room's dispatches."""
+
+
+class Poller:
+    """Reads a project into snapshots. One at a time per gateway: it assumes that the request budget is its own.
+
+    `clock` gives seconds since 1970; pacing goes by the running loop's clock. Raises ValueError for a budget below
+    `tui.gateway.budget.LEAST_BUDGET`.
+    """
+
+    def __init__(
+        self,
+        gateway: Reader,
+        publish: Callable[[Snapshot], None],
+        *,
+        interval_s: float = 2.0,
+        budget: int = 600,
+        clock: Callable[[], float] = time.time,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._gateway = gateway
+        self._publish = publish
+        self._budget = Budget(budget, lambda: gateway.requests_last_minute)
+        self._interval = self._budget.interval(interval_s)
+        self._clock = clock
+        self._back_off = BackOff(chance or random.Random())  # noqa: S311 - spreads retries, guards nothing
+        self._schedule = Schedule()
+        self._listed: dict[str, models_pb.Room] = {}
+        self._rooms: dict[str, Room] = {}
+        self._good: Mapping[str, Room] = {}
+        self._listed_at: float | None = None
+        self._number = 0
+        self._polling = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._agenda: deque[Read] = deque()
+        self._under_way: dict[tuple[Kind, str], asyncio.Task[None]] = {}
+        self._fresh: set[asyncio.Task[None]] = set()
+        self._began = 0.0
+
+    async def run(self) -> None:
+        """Poll and publish for ever. Only cancellation ends it, and ends all reads under way with it."""
+        try:
+            while True:
+                self._woken.clear()
+                snapshot = await self.poll()
+                try:
+                    self._publish(snapshot)
+                except Exception:  # noqa: BLE001 - a fault of the screen's must not end the supervision
+                    _log.exception("snapshot %d could not be shown", snapshot.number)
+                await self._pause()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End all reads under way; `run` does so by itself."""
+        self._agenda.clear()
+        tasks = tuple(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def watch(self, visible: Sequence[str], opened: str | None) -> None:
+        """Tell what is looked at: the SIDs of the rooms on screen, and of the one whose details are open."""
+        self._schedule.visible = tuple(visible)
+        self._schedule.opened = opened
+
+    def wake(self, room_sid: str | None = None) -> None:
+        """Poll now, this room first if one is given, whatever back-off is on. Many calls make one poll."""
+        if room_sid is not None:
+            self._schedule.wake(room_sid)
+        self._woken.set()
+
+    async def poll(self) -> Snapshot:
+        """One cycle. Never raises for a failure: the snapshot says it, and keeps the last good rooms."""
+        async with self._polling:
+            await self._afford(Share.LISTING)
+            self._began = _monotonic()
+            self._back_off.begin()
+            failure: Failure | None = None
+            try:
+                listed_at = await self._list_rooms()
+                await self._read_rooms()
+                self._keep(listed_at)
+            except GatewayError as error:
+                failure = error.failure
+                self._back_off.fail(error, _monotonic())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the operator keeps the last good picture
+                _log.exception("a poll failed by our own fault")
+                failure = _own_fault(error)
+                self._back_off.fail(error, _monotonic())
+            self._back_off.end()
+            return self._snapshot(failure)
+
+    async def poll_everything(self) -> Snapshot:
+        """All rooms with the participants and dispatches of each, once, for a one-shot command.
+
+        Paced by concurrency alone, unless it takes more requests than the budget of a minute. Raises the
+        `GatewayError` if the rooms can't be listed; a room that can't be read has its `trouble`.
+        """
+        async with self._polling:
+            await self._afford(Share.LISTING)
+            listed_at = await self._list_rooms()
+            reads = [Read(kind, sid) for sid in self._rooms for kind in Kind]
+            paced = 1 + len(reads) > self._budget.per_minute
+            left = iter(reads)
+
+            async def work() -> None:
+                for read in left:
+                    if paced:
+                        await self._afford(Share.URGENT)
+                    await asyncio.sleep(self._back_off.left(_monotonic()))
+                    await self._read(read)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(CONCURRENCY):
+                    group.create_task(work())
+            self._keep(listed_at)
+            return self._snapshot(None)
+
+    # The listing
+
+    async def _list_rooms(self) -> float:
+        """Take in which rooms there are, and return when that was (seconds since 1970).
+
+        A room whose message is as before costs one comparison.
+        """
+        messages = await self._gateway.list_room_messages()
+        at = self._clock()
+        first = not self._listed
+        listed: dict[str, models_pb.Room] = {}
+        rooms: dict[str, Room] = {}
+        for message in messages:
+            sid = message.sid
+            room = self._rooms.get(sid)
+            if room is None:
+                room = convert.room(message)
+                self._schedule.add(sid)
+                if not first:
+                    self._schedule.changed(sid)
+            elif self._listed[sid] != message:
+                room = self._relisted(sid, room, convert.room(message))
+            listed[sid] = message
+            rooms[sid] = room
+        for sid in self._rooms.keys() - rooms.keys():
+            self._schedule.forget(sid)
+        self._listed, self._rooms = listed, rooms
+        return at
+
+    def _relisted(self, sid: str, room: Room, listed: Room) -> Room:
+        if carry.hints_of_change(room, listed):
+            self._schedule.changed(sid)
+        return carry.relisted(room, listed)
+
+    # The rooms
+
+    async def _read_rooms(self) -> None:
+        """Read what is due; return when all of it has arrived, or in time to publish without the late ones."""
+        until = _monotonic() + min(self._interval, ROOM_WAIT_S)
+        self._fresh.clear()
+        self._agenda = self._schedule.plan(self._began, self._interval, self._budget.affordable + CONCURRENCY)
+        self._start_reads()
+        while self._fresh and (left := until - _monotonic()) > 0:
+            await asyncio.wait(self._fresh, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            self._start_reads()
+        # What is still to do is planned anew, by what will matter then.
+        self._agenda.clear()
+
+    def _start_reads(self) -> None:
+        """Send what is next on the agenda, as far as concurrency and budget go."""
+        now = _monotonic()
+        later: list[Read] = []
+        while self._agenda and len(self._under_way) < CONCURRENCY and not self._back_off.left(now):
+            read = self._agenda.popleft()
+            key = (read.kind, read.sid)
+            if key in self._under_way or read.sid not in self._rooms:
+                continue
+            if read.kind is Kind.DISPATCHES and self._dispatch_reads() >= DISPATCH_CONCURRENCY:
+                later.append(read)
+            elif self._budget.take(Share.URGENT if read.urgent else Share.BACKGROUND, now, self._interval):
+                self._schedule.started(read, now)
+                task = asyncio.create_task(self._read(read))
+                self._under_way[key] = task
+                self._fresh.add(task)
+                task.add_done_callback(partial(self._ended, key))
+        self._agenda.extendleft(reversed(later))
+
+    def _dispatch_reads(self) -> int:
+        return sum(1 for kind, _ in self._under_way if kind is Kind.DISPATCHES)
+
+    def _ended(self, key: tuple[Kind, str], task: asyncio.Task[None]) -> None:
+        del self._under_way[key]
+        self._fresh.discard(task)
+
+    async def _read(self, read: Read) -> None:
+        """Read one thing of one room into the picture. Any failure becomes the room's trouble."""
+        room = self._rooms.get(read.sid)
+        if room is None:
+            return
+        trouble = ""
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                if read.kind is Kind.PARTICIPANTS:
+                    await self._read_participants(room)
+                else:
+                    await self._read_dispatches(room)
+        except TimeoutError:
+            trouble = f"the room's {read.kind} did not arrive within {READ_TIMEOUT_S:.0f} s"
+        except GatewayError as error:
+            trouble = str(error)
+            if isinstance(error, RateLimitedError):
+                self._back_off.fail(error, _monotonic())
+        except Exception as error:  # noqa: BLE001 - a room's failure stays that room's, even where it is ours
+            _log.exception("reading a room's %s failed by our own fault", read.kind)
+            trouble = _own_fault(error).message
+        if (after := self._rooms.get(read.sid)) is None:
+            return
+        if trouble:
+            self._schedule.failed(read, trouble, _monotonic())
+        else:
+            self._schedule.succeeded(read)
+        self._rooms[read.sid] = carry.with_trouble(after, self._schedule.trouble(read.sid))
+
+    async def _read_participants(self, asked: Room) -> None:
+        try:
+            participants = await self._gateway.list_participants(asked.name)
+        except MissingError:
+            # LiveKit Cloud says so; the open-source server answers an empty list.
+            participants = ()
+        # The room as it is now: it may have been listed anew, or be gone, since it was asked for.
+        if (before := self._rooms.get(asked.sid)) is None:
+            return
+        sid = asked.sid
+        after = self._rooms[sid] = carry.with_participants(before, participants, self._clock())
+        agents = carry.agent_sids(after)
+        self._schedule.agents_are(sid, any_there=bool(agents))
+        if before.participants is not None and agents != carry.agent_sids(before):
+            # In this very cycle: whether its dispatch is still there tells why an agent went.
+            self._schedule.want_dispatches(sid)
+            self._schedule.follow_up(sid, _monotonic())
+            self._agenda.appendleft(Read(Kind.DISPATCHES, sid, urgent=True))
+
+    async def _read_dispatches(self, asked: Room) -> None:
+        try:
+            dispatches = await self._gateway.list_dispatches(asked.name)
+        except MissingError:
+            dispatches = ()
+        if (before := self._rooms.get(asked.sid)) is None:
+            return
+        after = self._rooms[asked.sid] = carry.with_dispatches(before, dispatches, self._clock())
+        if before.dispatches is None and any(agent.job is None for agent in after.agents):
+            self._schedule.follow_up(asked.sid, _monotonic())
+
+    # Pace
+
+    async def _afford(self, share: Share) -> None:
+        while not self._budget.take(share, _monotonic(), self._interval):  # noqa: ASYNC110 - only time frees it
+            await asyncio.sleep(self._budget.wait(share, _monotonic()))
+
+    async def _pause(self) -> None:
+        """Wait until the next cycle is due, or until it is asked for."""
+        while not self._woken.is_set() and (left := self._next_at() - _monotonic()) > 0:
+            try:
+                await asyncio.wait_for(self._woken.wait(), left)
+            except TimeoutError:
+                continue
+        await asyncio.sleep(self._began + LEAST_INTERVAL_S - _monotonic())
+
+    def _next_at(self) -> float:
+        now = _monotonic()
+        return max(self._began + self._interval, now + self._back_off.left(now))
+
+    def _keep(self, listed_at: float) -> None:
+        """What is known now is the last good picture."""
+        self._good, self._listed_at = self._rooms.copy(), listed_at
+
+    def _snapshot(self, failure: Failure | None) -> Snapshot:
+        self._number += 1
+        return Snapshot(
+            number=self._number,
+            at=self._clock(),
+            rooms=self._good,
+            listed_at=self._listed_at,
+            failure=failure,
+            requests=self._gateway.requests_last_minute,
+            budget=self._budget.per_minute,
+            interval=max(self._interval, self._back_off.left(_monotonic())),
+        )
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _own_fault(error: Exception) -> Failure:
+    return Failure(FailureKind.SERVER, f"lk-tui itself failed ({type(error).__name__}): a bug; its log has more")

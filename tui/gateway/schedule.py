@@ -1,0 +1,240 @@
+"""Which rooms are read next: what is on screen or has changed first, the rest in turn, oldest first.
+
+Pure bookkeeping: times are seconds of the poller's monotonic clock, passed in. Nothing here sorts or walks all rooms:
+picking the next few of 10,000 costs no more than of 10.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import chain
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """What of a room is read: each is one request."""
+
+    PARTICIPANTS = "participants"
+    DISPATCHES = "dispatches"
+
+
+class Read(NamedTuple):
+    """One read that is due; an urgent one may use what the budget keeps from the others."""
+
+    kind: Kind
+    sid: str
+    urgent: bool = False
+
+
+DISPATCHES_EVERY_S = 60.0
+"""How often a room's dispatches are read when nothing happens in it."""
+FOLLOW_UP_S = 6.0
+"""When dispatches are read again after an agent came or went: LiveKit lists jobs up to 5 s late."""
+_RETRY_S = {Kind.PARTICIPANTS: 2.0, Kind.DISPATCHES: 30.0}
+"""How long a room is left alone after its first failure. A failing ListDispatch costs 3 s (livekit-server 1.13.5)."""
+_RETRY_AT_MOST_S = 60.0
+_PATTERN = (0, 1, 0, 2, 0, 3)
+"""Whose turn it is when not all can be read: on screen (every other), changed, the rest in turn, dispatches."""
+
+
+class Rota:
+    """Rooms in the order in which their turn comes: those never read first, then by when they were last read."""
+
+    def __init__(self) -> None:
+        self._never: OrderedDict[str, None] = OrderedDict()
+        self._read_at: OrderedDict[str, float] = OrderedDict()
+
+    def __contains__(self, sid: str) -> bool:
+        return sid in self._never or sid in self._read_at
+
+    def add(self, sid: str) -> None:
+        """Take in a room that was never read; known ones keep their place."""
+        if sid not in self._read_at:
+            self._never[sid] = None
+
+    def drop(self, sid: str) -> None:
+        """Forget a room."""
+        self._never.pop(sid, None)
+        self._read_at.pop(sid, None)
+
+    def start(self, sid: str, now: float) -> None:
+        """A read of this room starts: it goes to the end."""
+        self._never.pop(sid, None)
+        self._read_at[sid] = now
+        self._read_at.move_to_end(sid)
+
+    def last(self, sid: str) -> float:
+        """When a read last started; minus infinity if none ever did."""
+        return self._read_at.get(sid, -math.inf)
+
+    def due(self, before: float) -> Iterator[str]:
+        """Rooms whose last read started before `before`, in turn."""
+        yield from self._never
+        for sid, at in self._read_at.items():
+            if at >= before:
+                return
+            yield sid
+
+
+@dataclass(slots=True)
+class _Setback:
+    """Why a room's reads of one kind fail, how often they did in a row, and when to try again."""
+
+    trouble: str = ""
+    failures: int = 0
+    retry_at: float = -math.inf
+
+
+@dataclass
+class Schedule:
+    """Who is on screen, who changed, who was read when, who fails; and so: who is next."""
+
+    visible: Sequence[str] = ()
+    opened: str | None = None
+    _rotas: dict[Kind, Rota] = field(default_factory=lambda: {kind: Rota() for kind in Kind})
+    _woken: dict[str, None] = field(default_factory=dict)
+    _changed: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _wanted: dict[str, None] = field(default_factory=dict)
+    _follow_ups: deque[tuple[float, str]] = field(default_factory=deque)
+    _setbacks: dict[tuple[Kind, str], _Setback] = field(default_factory=dict)
+
+    # What is known
+
+    def add(self, sid: str) -> None:
+        """A room appeared in the listing."""
+        self._rotas[Kind.PARTICIPANTS].add(sid)
+
+    def forget(self, sid: str) -> None:
+        """A room is gone."""
+        for kind, rota in self._rotas.items():
+            rota.drop(sid)
+            self._setbacks.pop((kind, sid), None)
+        for those in (self._woken, self._changed, self._wanted):
+            those.pop(sid, None)
+
+    def changed(self, sid: str) -> None:
+        """A room's listing hints at a change."""
+        self._changed[sid] = None
+
+    def wake(self, sid: str) -> None:
+        """A room was asked for by name."""
+        self._woken[sid] = None
+
+    def agents_are(self, sid: str, *, any_there: bool) -> None:
+        """A room's participants were read: only where agents are do dispatches have a turn of their own."""
+        if any_there:
+            self._rotas[Kind.DISPATCHES].add(sid)
+        elif sid != self.opened:
+            self._rotas[Kind.DISPATCHES].drop(sid)
+            self._setbacks.pop((Kind.DISPATCHES, sid), None)
+
+    def want_dispatches(self, sid: str) -> None:
+        """A room's agents changed: its dispatches are evidence, now."""
+        self._wanted[sid] = None
+
+    def follow_up(self, sid: str, now: float) -> None:
+        """A room's dispatches are to be read again once LiveKit's list of jobs has caught up."""
+        self._follow_ups.append((now + FOLLOW_UP_S, sid))
+
+    def started(self, read: Read, now: float) -> None:
+        """A read was sent."""
+        self._rotas[read.kind].start(read.sid, now)
+        if read.kind is Kind.PARTICIPANTS:
+            self._woken.pop(read.sid, None)
+            self._changed.pop(read.sid, None)
+        else:
+            self._wanted.pop(read.sid, None)
+
+    def succeeded(self, read: Read) -> None:
+        """A read was answered."""
+        self._setbacks.pop((read.kind, read.sid), None)
+
+    def failed(self, read: Read, trouble: str, now: float) -> None:
+        """A read failed: the room is left alone for a while, longer each time."""
+        setback = self._setbacks.setdefault((read.kind, read.sid), _Setback())
+        setback.trouble = trouble
+        setback.retry_at = now + min(_RETRY_S[read.kind] * 2.0**setback.failures, _RETRY_AT_MOST_S)
+        # More doublings change nothing, and one day would overflow.
+        setback.failures = min(setback.failures + 1, 10)
+
+    def trouble(self, sid: str) -> str:
+        """Why a room can't be read, in one line; empty if it can."""
+        return next((s.trouble for kind in Kind if (s := self._setbacks.get((kind, sid))) is not None), "")
+
+    # Who is next
+
+    def plan(self, now: float, interval_s: float, most: int) -> deque[Read]:
+        """The reads that are due, the most important first, about `most` of them.
+
+        First what somebody waits for; then, in shares so that none starves when the budget is short: what is on
+        screen, what changed, all others in turn, and dispatches. A room read less than half an interval ago is not due
+        again unless it was asked for.
+        """
+        recently = now - interval_s / 2
+        planned = dict.fromkeys(chain(self._asked_for(now, recently), self._urgent_dispatches(now)))
+        tiers = [
+            self._ready(Kind.PARTICIPANTS, tier, now)
+            for tier in (
+                self._on_screen(recently),
+                self._changed,
+                self._rotas[Kind.PARTICIPANTS].due(recently),
+            )
+        ]
+        tiers.append(self._ready(Kind.DISPATCHES, self._rotas[Kind.DISPATCHES].due(now - DISPATCHES_EVERY_S), now))
+        known = {(read.kind, read.sid) for read in planned}
+        for read in _woven(tiers, _PATTERN):
+            if len(planned) >= most:
+                break
+            if (read.kind, read.sid) not in known:
+                known.add((read.kind, read.sid))
+                planned[read] = None
+        return deque(planned)
+
+    def _asked_for(self, now: float, recently: float) -> Iterator[Read]:
+        for sid in dict.fromkeys((self.opened, *self._woken)):
+            if sid is not None and sid in self._rotas[Kind.PARTICIPANTS]:
+                yield Read(Kind.PARTICIPANTS, sid, urgent=True)
+                if (
+                    sid == self.opened
+                    and self._rotas[Kind.DISPATCHES].last(sid) < recently
+                    and self._may_retry(Kind.DISPATCHES, sid, now)
+                ):
+                    yield Read(Kind.DISPATCHES, sid, urgent=True)
+
+    def _urgent_dispatches(self, now: float) -> Iterator[Read]:
+        while self._follow_ups and self._follow_ups[0][0] <= now:
+            sid = self._follow_ups.popleft()[1]
+            if sid in self._rotas[Kind.PARTICIPANTS]:
+                self._wanted[sid] = None
+        for sid in self._wanted:
+            yield Read(Kind.DISPATCHES, sid, urgent=True)
+
+    def _on_screen(self, recently: float) -> list[str]:
+        rota = self._rotas[Kind.PARTICIPANTS]
+        seen = [sid for sid in self.visible if sid in rota and rota.last(sid) < recently]
+        seen.sort(key=rota.last)
+        return seen
+
+    def _ready(self, kind: Kind, sids: Iterable[str], now: float) -> Iterator[Read]:
+        return (Read(kind, sid) for sid in sids if self._may_retry(kind, sid, now))
+
+    def _may_retry(self, kind: Kind, sid: str, now: float) -> bool:
+        setback = self._setbacks.get((kind, sid))
+        return setback is None or setback.retry_at <= now
+
+
+def _woven(tiers: Sequence[Iterator[Read]], pattern: Sequence[int]) -> Iterator[Read]:
+    """Reads from all tiers by turns; what one tier doesn't use, the others get."""
+    left = dict(enumerate(tiers))
+    while left:
+        for number in pattern:
+            if number in left:
+                read = next(left[number], None)
+                if read is None:
+                    del left[number]
+                else:
+                    yield read

@@ -1,0 +1,103 @@
+"""`lk-tui rooms`: one picture of a project as text or JSON, without the dashboard. It is also the accessible view.
+
+The JSON is a documented contract (docs/rooms-json.md): fields may be added, never renamed or removed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tui.gateway.client import Gateway
+from tui.gateway.poller import Poller
+from tui.model.fleet import TROUBLE_FIRST, RoomRow, arrange, with_signs
+from tui.model.phrases import KIND_WORDS, agent_names, count, people, sign_words, span
+from tui.model.room import Agent, Participant
+from tui.model.signs import Thresholds
+from tui.model.snapshot import Snapshot
+from tui.settings import Connection
+
+
+async def read_once(connection: Connection, budget: int) -> Snapshot:
+    """One complete picture of the project. Raises `GatewayError` if its rooms can't be listed."""
+    async with Gateway(connection.url, connection.api_key, connection.api_secret, read_only=True) as gateway:
+        return await Poller(gateway, lambda _: None, budget=budget).poll_everything()
+
+
+def rows_of(snapshot: Snapshot, thresholds: Thresholds) -> list[RoomRow]:
+    """The rooms with their signs, trouble first."""
+    return arrange(with_signs(snapshot.rooms.values(), snapshot.at, thresholds, {}), TROUBLE_FIRST, "")
+
+
+def as_json(rows: Sequence[RoomRow], now: float) -> str:
+    """The JSON document, indented; names are raw, non-ASCII and control characters escaped by JSON itself."""
+    return json.dumps({"at": _time(now), "rooms": [_room(row, now) for row in rows]}, indent=2)
+
+
+def as_text(rows: Sequence[RoomRow], now: float) -> str:
+    """The rooms one after the other, each with its signs, participants and agents, for reading from top to bottom."""
+    lines = [f"{count(len(rows), 'room')}, {people(sum(row.room.people_count for row in rows))}"]
+    for row in rows:
+        room = row.room
+        lines.append("")
+        lines.append(f"{room.name.safe}  {room.sid}  {people(room.people_count)}, agent {agent_names(room)}")
+        lines += [f"  ! {sign_words(sign, now)}" for sign in row.signs]
+        lines += [f"  {_participant_line(participant, now)}" for participant in room.participants or ()]
+        lines += [f"  agent {agent.name}: {agent.state or 'state not published'}" for agent in room.agents]
+        if room.participants is None:
+            lines.append("  participants unknown")
+    return "\n".join(lines)
+
+
+def _participant_line(participant: Participant, now: float) -> str:
+    kind = "hidden" if participant.hidden else KIND_WORDS[participant.kind]
+    joined = span(now - participant.joined_at)
+    return f"{participant.identity.safe}  {kind}, {participant.state.value}, joined {joined} ago"
+
+
+def _room(row: RoomRow, now: float) -> Mapping[str, Any]:
+    room = row.room
+    return {
+        "name": room.name.raw,
+        "sid": room.sid,
+        "created_at": _time(room.created_at),
+        "participants": None if room.participants is None else [_participant(one) for one in room.participants],
+        "agents": None if room.participants is None else [_agent(agent) for agent in room.agents],
+        "signs": [
+            {
+                "code": sign.code.value,
+                "since": _time(sign.since) if sign.since is not None else None,
+                "text": sign_words(sign, now),
+            }
+            for sign in row.signs
+        ],
+    }
+
+
+def _participant(participant: Participant) -> Mapping[str, Any]:
+    return {
+        "identity": participant.identity.raw,
+        "sid": participant.sid,
+        "kind": participant.kind.value,
+        "state": participant.state.value,
+        "joined_at": _time(participant.joined_at),
+        "hidden": participant.hidden,
+    }
+
+
+def _agent(agent: Agent) -> Mapping[str, Any]:
+    return {
+        "identity": agent.participant.identity.raw,
+        "sid": agent.participant.sid,
+        "name": agent.name,
+        "state": agent.facts.state or None,
+        "session": agent.facts.session.value,
+        "dispatch": agent.dispatch.id if agent.dispatch is not None else None,
+        "job": agent.job.id if agent.job is not None else None,
+    }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

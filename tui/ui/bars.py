@@ -1,0 +1,172 @@
+"""The lines that never go away: at the top where you are and how things stand, at the bottom what the keys do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from tui.model.phrases import SIGN_GLYPHS, SIGN_NAMES, SIGN_TONES, Tone, age, count, people, shorten
+from tui.model.signs import WORST_FIRST, SignCode
+from tui.model.snapshot import Snapshot
+from tui.ui.commands import COMMANDS, Command
+from tui.ui.tones import STYLES, toned
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which project this is, said on the screen at all times."""
+
+    project: str
+    url: str
+    source: str
+    demo: bool = False
+    read_only: bool = False
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand: the picture shown, the newest one, and the counts of signs."""
+
+    where: Where
+    picture: Snapshot
+    newest: Snapshot
+    signs: Mapping[SignCode, int]
+    now: float
+    paused_at: float | None = None
+    asking: bool = False
+
+
+class StatusBar(Widget):
+    """Two lines: the place and the freshness of the data; the counts, or what is wrong."""
+
+    standing: reactive[Standing | None] = reactive(None)
+
+    def render(self) -> Content:
+        """Both lines, cut to the width with the least needed parts left out."""
+        standing = self.standing
+        if standing is None:
+            return Content("")
+        return Content("\n").join([self._place(standing), self._counts(standing)])
+
+    def _place(self, standing: Standing) -> Content:
+        where = standing.where
+        badges: list[tuple[str, str]] = []
+        if where.demo:
+            badges.append((" DEMO ", "bold $text on $accent-muted"))
+        if where.read_only:
+            badges.append((" READ-ONLY ", "bold $text on $secondary-muted"))
+        if standing.paused_at is not None:
+            held = age(standing.now - standing.paused_at)
+            badges.append((f" PAUSED {held} ", "bold $text on $warning-muted"))
+        if where.insecure:
+            badges.append((" NO TLS ", "bold $text on $warning-muted"))
+        live, tone = freshness(standing.newest, standing.now)
+        pace = f"{standing.newest.interval:.0f}s poll  {standing.newest.requests}/{standing.newest.budget} req/min"
+        width = self.size.width - 2
+        left_badges = sum(len(text) + 1 for text, _ in badges)
+        right = f"{live}  {pace}" if width - left_badges - cell_len(where.url) > 64 else live
+        room = max(12, width - left_badges - len("lk-tui  ") - len(right) - 2)
+        place = f"{where.project}  {where.url}  from {where.source}"
+        if cell_len(place) > room:
+            url = shorten(
+                where.url.removeprefix("https://").removeprefix("http://"),
+                max(14, room - len(where.project) - len(where.source) - 8),
+            )
+            place = f"{where.project}  {url}  from {where.source}"
+        if cell_len(place) > room:
+            place = shorten(place, room)
+        parts: list[tuple[str, str]] = [(" lk-tui ", "bold $text-primary")]
+        for text, style in badges:
+            parts += [(text, style), (" ", "")]
+        parts.append((place, ""))
+        used = sum(cell_len(text) for text, _ in parts)
+        parts.append((" " * max(1, self.size.width - used - cell_len(right) - 1), ""))
+        parts.append((live, STYLES[tone]))
+        if right != live:
+            parts.append((right.removeprefix(live), STYLES[Tone.MUTED]))
+        return Content.assemble(*parts)
+
+    def _counts(self, standing: Standing) -> Content:
+        newest, picture = standing.newest, standing.picture
+        if newest.failure is not None:
+            old = f" — showing the picture of {age(standing.now - newest.listed_at)} ago" if newest.listed_at else ""
+            return toned((f" ✗ {newest.failure.message}{old}", Tone.TROUBLE))
+        if picture.listed_at is None:
+            return toned((" connecting …", Tone.MUTED))
+        found = [code for code in WORST_FIRST if standing.signs.get(code)]
+        troubles = [(f"{SIGN_GLYPHS[c]} {standing.signs[c]:,} {SIGN_NAMES[c]}  ", SIGN_TONES[c]) for c in found]
+        troubles = troubles or [("● all is well", Tone.WORKING)]
+        counts = [
+            f" {count(len(picture.rooms), 'room')}  ",
+            f"{people(picture.people_count)}  ",
+            f"{count(picture.agent_count, 'agent')}   ",
+        ]
+        # What is wrong matters more than how much there is.
+        while len(counts) > 1 and sum(map(len, counts)) + sum(len(text) for text, _ in troubles) > self.size.width:
+            counts.pop()
+        return toned(("".join(counts), Tone.PLAIN), *troubles)
+
+
+STALE_AFTER_INTERVALS = 2.5
+
+
+def freshness(newest: Snapshot, now: float) -> tuple[str, Tone]:
+    """How old the newest picture is, in words: live, late or stale."""
+    if newest.listed_at is None:
+        return ("○ connecting", Tone.MUTED) if newest.failure is None else ("✗ no connection", Tone.TROUBLE)
+    old = now - newest.listed_at
+    if newest.failure is not None:
+        return f"✗ stale {age(old)}", Tone.TROUBLE
+    if old > max(newest.interval, 1.0) * STALE_AFTER_INTERVALS:
+        return f"◌ late {age(old)}", Tone.NOTICE
+    return f"● live {age(old)}", Tone.WORKING
+
+
+class KeyBar(Widget):
+    """The keys, as many as fit, most needed first; each can be clicked."""
+
+    read_only: reactive[bool] = reactive(default=False)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hits: list[tuple[range, str]] = []
+
+    def render(self) -> Content:
+        """One line made from the command registry."""
+        commands = [c for c in COMMANDS if c.bar and not (self.read_only and c.changes)]
+        room = self.size.width - 1
+        short = sum(_bar_width(c, c.label) for c in commands) > room
+        kept = set()
+        for command in sorted(commands, key=lambda c: c.bar):
+            needed = _bar_width(command, (short and command.short) or command.label)
+            if needed <= room:
+                room -= needed
+                kept.add(command.id)
+        parts: list[tuple[str, Tone]] = [(" ", Tone.PLAIN)]
+        self._hits = []
+        x = 1
+        for command in commands:
+            if command.id not in kept:
+                continue
+            label = (short and command.short) or command.label
+            parts += [(command.first_key, Tone.OURS), (f" {label}  ", Tone.MUTED)]
+            end = x + _bar_width(command, label)
+            self._hits.append((range(x, end - 2), command.run))
+            x = end
+        return toned(*parts)
+
+    async def _on_click(self, event: events.Click) -> None:
+        for span, run in self._hits:
+            if event.x in span:
+                await self.screen.run_action(run)
+
+
+def _bar_width(command: Command, label: str) -> int:
+    return cell_len(command.first_key) + 1 + cell_len(label) + 2

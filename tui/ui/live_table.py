@@ -1,0 +1,341 @@
+"""A table for rows that change while you look at them.
+
+It draws only the lines that are visible, lays out its columns once per width, and repaints only lines that changed. Its
+selection belongs to a row's key, never to a line number: replacing, sorting or filtering the rows moves the highlight
+along with its row, and when the row is gone nothing is selected until the person moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.model.phrases import Tone
+from tui.ui.commands import Group, bindings
+
+if TYPE_CHECKING:
+    from textual import events
+
+Row = TypeVar("Row")
+Cell = tuple[str, Tone]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: `width` in cells, plus a share of what is left in proportion to `grow`.
+
+    When the table is too narrow, columns with the highest `drop` go first; those with 0 always stay.
+    """
+
+    key: str
+    title: str
+    width: int
+    grow: int = 0
+    drop: int = 0
+    right: bool = False
+
+
+def lay_out(columns: Sequence[Column], width: int) -> tuple[tuple[Column, int], ...]:
+    """The columns that fit into `width` cells, each with its own width, one blank between two."""
+    kept = list(columns)
+    while sum(column.width + 1 for column in kept) - 1 > width and any(column.drop for column in kept):
+        kept.remove(max(kept, key=lambda column: column.drop))
+    spare = max(0, width - (sum(column.width + 1 for column in kept) - 1))
+    shares = sum(column.grow for column in kept)
+    widths = []
+    for column in kept:
+        extra = spare * column.grow // shares if shares else 0
+        spare, shares = spare - extra, shares - column.grow
+        widths.append(column.width + extra)
+    return tuple(zip(kept, widths, strict=True))
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """`text` in exactly `width` cells: cut with an ellipsis, or padded."""
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+    return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+class LiveTable(ScrollView, Generic[Row], can_focus=True):
+    """Rows of type `Row`, shown by `cells` (one cell a column), told apart by `key`.
+
+    With `follow`, new rows at the end are scrolled to, as long as the person is at the end.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "live-table--header",
+        "live-table--cursor",
+        "live-table--cursor-blurred",
+        *(f"live-table--{tone.value}" for tone in Tone),
+    }
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Group.MOVE)
+
+    class Moved(Message):
+        """The selection went to another row, by the person's hand or because the first rows arrived."""
+
+        def __init__(self, table: LiveTable[Any]) -> None:
+            super().__init__()
+            self.table = table
+
+        @property
+        def control(self) -> LiveTable[Any]:
+            """The table, by which handlers are selected."""
+            return self.table
+
+    class Opened(Moved):
+        """The selected row was asked for, with Enter or a double click."""
+
+    class HeaderClicked(Message):
+        """A column's title was clicked."""
+
+        def __init__(self, column: Column) -> None:
+            super().__init__()
+            self.column = column
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        key: Callable[[Row], str],
+        cells: Callable[[Row, float], Sequence[Cell]],
+        *,
+        follow: bool = False,
+        id: str | None = None,  # noqa: A002 - Textual's own name
+    ) -> None:
+        super().__init__(id=id)
+        self._columns = tuple(columns)
+        self._key = key
+        self._cells = cells
+        self._follow = follow
+        self._rows: Sequence[Row] = ()
+        self._lines: dict[str, int] = {}
+        self._now = 0.0
+        self._selected = ""
+        self._line = 0
+        self._empty = ""
+        self._sorted = ("", False)
+        self._layout: tuple[tuple[Column, int], ...] = ()
+        self._painted: dict[int, Strip] = {}
+
+    # What it shows
+
+    def show(self, rows: Sequence[Row], now: float, *, empty: str = "") -> None:
+        """Replace all rows. `now` is what ages are counted to; `empty` is said where there are none."""
+        at_end = self.at_end
+        top = self.scroll_offset.y
+        self._rows = rows
+        self._now = now
+        self._empty = empty
+        self._lines = {self._key(row): line for line, row in enumerate(rows)}
+        self._resize()
+        if self._follow:
+            if at_end:
+                self._select_line(len(rows) - 1)
+                self.scroll_end(animate=False, immediate=True)
+        elif not self._selected and rows:
+            self._select_line(0)
+        elif (line := self._lines.get(self._selected)) is not None:
+            if top:
+                # Keep the selected row where the eye is; at the very top, stay there: new trouble comes in there.
+                self.scroll_to(y=top + line - self._line, animate=False, immediate=True)
+            self._line = line
+        self._repaint()
+
+    def tick(self, now: float) -> None:
+        """Let the ages go on; only lines that read differently are repainted."""
+        self._now = now
+        self._repaint()
+
+    def mark_sort(self, column: str, *, descending: bool) -> None:
+        """Show by which column the rows are sorted. The order itself is the caller's."""
+        self._sorted = (column, descending)
+        self._painted.clear()
+        self.refresh()
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All rows, in their order."""
+        return self._rows
+
+    @property
+    def visible_rows(self) -> Sequence[Row]:
+        """The rows on screen now."""
+        top = self.scroll_offset.y
+        return self._rows[top : top + max(0, self.size.height - 1)]
+
+    @property
+    def selected(self) -> Row | None:
+        """The selected row; None if it is no longer among the rows."""
+        line = self._lines.get(self._selected)
+        return self._rows[line] if line is not None else None
+
+    @property
+    def selected_key(self) -> str:
+        """The key of the row last selected, whether or not it is still there; empty if none ever was."""
+        return self._selected
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the last row is in view, and selected if any is: where a log follows."""
+        line = self._lines.get(self._selected)
+        return (line is None or line == len(self._rows) - 1) and self.scroll_offset.y >= self.max_scroll_y
+
+    def select(self, key: str) -> bool:
+        """Select the row with this key and bring it into view; False if there is none."""
+        if key not in self._lines:
+            return False
+        self._go_to(self._lines[key])
+        return True
+
+    # Moving
+
+    def action_move(self, by: int) -> None:
+        """Select a neighbouring row; from a row that is gone, the one that took its place."""
+        line = self._lines.get(self._selected)
+        if line is None:
+            # What stood below it has moved up into its line.
+            line = self._line - (1 if by > 0 else 0)
+        self._go_to(line + by)
+
+    def action_move_page(self, by: int) -> None:
+        """Move by a screenful."""
+        self.action_move(by * max(1, self.size.height - 2))
+
+    def action_move_to_end(self, last: bool) -> None:  # noqa: FBT001 - an action's argument
+        """Select the first or the last row."""
+        self._go_to(len(self._rows) - 1 if last else 0)
+
+    def action_open(self) -> None:
+        """Ask for the selected row."""
+        if self.selected is not None:
+            self.post_message(self.Opened(self))
+
+    def _go_to(self, line: int) -> None:
+        if not self._rows:
+            return
+        self._select_line(line)
+        height = max(1, self.size.height - 1)
+        if self._line < self.scroll_offset.y:
+            self.scroll_to(y=self._line, animate=False, immediate=True)
+        elif self._line >= self.scroll_offset.y + height:
+            self.scroll_to(y=self._line - height + 1, animate=False, immediate=True)
+        self._repaint()
+
+    def _select_line(self, line: int) -> None:
+        if not self._rows:
+            return
+        self._line = min(max(line, 0), len(self._rows) - 1)
+        key = self._key(self._rows[self._line])
+        if key != self._selected:
+            self._selected = key
+            self.post_message(self.Moved(self))
+
+    async def _on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        if offset.y == 0:
+            x = 0
+            for column, width in self._layout:
+                if x <= offset.x <= x + width:
+                    self.post_message(self.HeaderClicked(column))
+                x += width + 1
+            return
+        line = self.scroll_offset.y + offset.y - 1
+        if line < len(self._rows):
+            self._go_to(line)
+            if event.chain > 1:
+                self.action_open()
+
+    # Drawing
+
+    def _resize(self) -> None:
+        self._layout = lay_out(self._columns, self.scrollable_content_region.width)
+        self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
+
+    def on_resize(self) -> None:
+        """Lay the columns out anew, and keep the selection in view."""
+        self._resize()
+        self._painted.clear()
+        self.refresh()
+        if (line := self._lines.get(self._selected)) is not None and not self._follow:
+            self.call_after_refresh(self._go_to, line)
+
+    def notify_style_update(self) -> None:
+        """Forget what was painted in the old colours."""
+        super().notify_style_update()
+        self._painted.clear()
+
+    def on_focus(self) -> None:
+        """The highlight is brighter with the focus."""
+        self._repaint()
+
+    def on_blur(self) -> None:
+        """The highlight is dimmer without it."""
+        self._repaint()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Every line shows something else now."""
+        super().watch_scroll_y(old_value, new_value)
+        self._painted.clear()
+
+    def _repaint(self) -> None:
+        width = self.size.width
+        for y in range(self.size.height):
+            strip = self._line_strip(y, width)
+            if self._painted.get(y) != strip:
+                self.refresh(Region(0, y, width, 1))
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the table: the titles at the top, then the rows."""
+        strip = self._line_strip(y, self.size.width)
+        self._painted[y] = strip
+        return strip
+
+    def _line_strip(self, y: int, width: int) -> Strip:
+        if not self._layout:
+            self._resize()
+        if y == 0:
+            return self._header_strip(width)
+        line = self.scroll_offset.y + y - 1
+        if line >= len(self._rows):
+            text = self._empty if not self._rows and y == 2 else ""  # one blank line above it
+            return Strip([Segment(fit("  " + text, width), self._style(Tone.MUTED))], width)
+        row = self._rows[line]
+        cells = {column.key: cell for column, cell in zip(self._columns, self._cells(row, self._now), strict=True)}
+        cursor = Style()
+        if self._key(row) == self._selected:
+            name = "live-table--cursor" if self.has_focus else "live-table--cursor-blurred"
+            cursor = self.get_component_rich_style(name, partial=True)
+        base = self._style(Tone.PLAIN)
+        segments = []
+        for index, (column, cell_width) in enumerate(self._layout):
+            if index:
+                segments.append(Segment(" ", base + cursor))
+            text, tone = cells[column.key]
+            segments.append(Segment(fit(text, cell_width, right=column.right), self._style(tone) + cursor))
+        return Strip(segments).extend_cell_length(width, base + cursor).crop(0, width)
+
+    def _header_strip(self, width: int) -> Strip:
+        style = self.get_component_rich_style("live-table--header")
+        segments = []
+        for column, cell_width in self._layout:
+            arrow = ("▾" if self._sorted[1] else "▴") if column.key == self._sorted[0] else ""
+            title = arrow + column.title if column.right else column.title + arrow
+            segments += [Segment(fit(title, cell_width, right=column.right), style), Segment(" ", style)]
+        return Strip(segments[:-1]).extend_cell_length(width, style).crop(0, width)
+
+    def _style(self, tone: Tone) -> Style:
+        return self.get_component_rich_style(f"live-table--{tone.value}")

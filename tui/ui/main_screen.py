@@ -1,0 +1,555 @@
+"""The main screen: rooms, the selected room's participants and agent, and the log, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from tui.control.plan import Plan, plan
+from tui.model.action import Action, ActionRecord, Outcome
+from tui.model.closes import CloseEvent
+from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Order, RoomRow, arrange, order_words, with_signs
+from tui.model.phrases import Tone, age, count, outcome_words, session_words, span
+from tui.model.room import Agent, Participant, Room
+from tui.model.signs import SignCode, Thresholds, count_by_code
+from tui.model.snapshot import Snapshot
+from tui.model.text import Name
+from tui.ui.bars import KeyBar, Standing, StatusBar
+from tui.ui.commands import BY_ACTION, BY_ID, Group, bindings
+from tui.ui.dialogs import (
+    ChooseAgentDialog,
+    ConfirmDialog,
+    DetailDialog,
+    Page,
+    StoryDialog,
+    help_page,
+    lines_page,
+    story_page,
+)
+from tui.ui.live_table import LiveTable
+from tui.ui.rows import (
+    LOG_COLUMNS,
+    OUTCOME_GLYPHS,
+    OUTCOME_TONES,
+    PARTICIPANT_COLUMNS,
+    ROOM_COLUMNS,
+    LogRow,
+    log_cells,
+    log_rows,
+    participant_cells,
+    participant_lines,
+    room_cells,
+    room_lines,
+)
+from tui.ui.tones import fields, toned
+
+if TYPE_CHECKING:
+    from tui.ui.app import Supervisor
+
+COMPACT_WIDTH, COMPACT_HEIGHT = 100, 30
+"""Under either, the lower panes share one place and take turns."""
+SETTLE_S = 0.15
+"""How long the selection must rest before its room is asked for out of turn."""
+
+
+class MainScreen(Screen[None]):
+    """Shows pictures; takes commands. It never asks the server anything: it tells the app what was decided."""
+
+    app: Supervisor
+    AUTO_FOCUS = "#rooms"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Group.ACT, Group.LOOK, Group.PROGRAM)
+
+    def __init__(self, thresholds: Thresholds, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._thresholds = thresholds
+        self._clock = clock
+        self.newest = Snapshot()
+        self.picture = Snapshot()
+        self._all: list[RoomRow] = []
+        self._order = TROUBLE_FIRST
+        self._filter = ""
+        self._selected_name = ""
+        self._paused_at: float | None = None
+        self._compact_pane = "participants"
+
+    def compose(self) -> ComposeResult:
+        """Top to bottom: status, rooms, what is selected, the log, the keys."""
+        yield StatusBar(id="status")
+        with Vertical(id="rooms-pane", classes="pane"):
+            yield LiveTable[RoomRow](ROOM_COLUMNS, lambda row: row.room.sid, room_cells, id="rooms")
+            yield Input(placeholder="words to filter by; Enter keeps, Esc clears", id="filter", compact=True)
+        with Horizontal(id="details"):
+            with Vertical(id="participants-pane", classes="pane"):
+                yield LiveTable[Participant](PARTICIPANT_COLUMNS, lambda p: p.sid, participant_cells, id="participants")
+            with VerticalScroll(id="agent-pane", classes="pane", can_focus=True):
+                yield Static(id="agent")
+        with Vertical(id="log-pane", classes="pane"):
+            yield LiveTable[LogRow](LOG_COLUMNS, lambda row: row.key, log_cells, follow=True, id="log")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Start with empty panes that say what will be there."""
+        self.query_one(KeyBar).read_only = self.app.where.read_only
+        self._arrange()
+        self._show_log()
+        self.set_interval(1.0, self._tick)
+
+    # The parts
+
+    @property
+    def rooms(self) -> LiveTable[RoomRow]:
+        """The table of rooms."""
+        return self.query_one("#rooms", LiveTable)
+
+    @property
+    def participants(self) -> LiveTable[Participant]:
+        """The table of the selected room's participants."""
+        return self.query_one("#participants", LiveTable)
+
+    @property
+    def log_table(self) -> LiveTable[LogRow]:
+        """The table of closes and actions."""
+        return self.query_one("#log", LiveTable)
+
+    @property
+    def room(self) -> Room | None:
+        """The selected room; None if it is gone or hidden by the filter."""
+        row = self.rooms.selected
+        return row.room if row is not None else None
+
+    # What arrives
+
+    def take_snapshot(self, snapshot: Snapshot) -> None:
+        """A newer picture: shown at once unless the person holds the picture still."""
+        self.newest = snapshot
+        if self._paused_at is None:
+            self.picture = snapshot
+            self._all = with_signs(snapshot.rooms.values(), self._clock(), self._thresholds, self.app.kicks)
+            self._arrange()
+        for screen in self.app.screen_stack:
+            if isinstance(screen, ConfirmDialog):
+                screen.picture_changed(snapshot)
+        self._show_status()
+        self._show_log()
+
+    def take_record(self, record: ActionRecord) -> None:
+        """An action went on or ended; its end is said in a toast, everything in the log."""
+        self._show_log()
+        if record.outcome is Outcome.RUNNING:
+            return
+        tone = OUTCOME_TONES[record.outcome]
+        words = (
+            f"{record.action.value} {_target_words(record)}\n{OUTCOME_GLYPHS[record.outcome]} {outcome_words(record)}"
+        )
+        if record.offers:
+            keys = ", ".join(f"{BY_ACTION[offer].keys} {offer.value}" for offer in record.offers)
+            words += f"\nOffered instead: {keys}"
+        calm = tone is Tone.WORKING
+        self.notify(words, severity="information" if calm else "error", timeout=6 if calm else 20, markup=False)
+
+    def _tick(self) -> None:
+        now = self._clock()
+        for table in (self.rooms, self.participants, self.log_table):
+            table.tick(now)
+        self._show_agent()
+        self._show_status()
+        self._watch()
+
+    def _arrange(self) -> None:
+        rows = arrange(self._all, self._order, self._filter)
+        stale = self.newest.failure is not None
+        self.set_class(stale, "-stale")
+        if self.picture.listed_at is None:
+            empty = "Asking the server for its rooms …"
+        elif self._filter and self._all:
+            empty = f"No room matches “{self._filter}”; Esc clears the filter."
+        else:
+            empty = "No rooms: they appear here as soon as somebody joins one."
+        self.rooms.show(rows, self._clock(), empty=empty)
+        self.rooms.mark_sort(self._order.column, descending=not self._order.reverse)
+        pane = self.query_one("#rooms-pane")
+        pane.border_title = Content(f"Rooms ─ {order_words(self._order)}")
+        shown = f"{len(rows):,}/{len(self._all):,}" if self._filter else f"{len(rows):,}"
+        pane.border_subtitle = Content(shown)
+        self._show_details()
+
+    def _show_details(self) -> None:
+        room = self.room
+        pane = self.query_one("#participants-pane")
+        if room is None:
+            title = self._lost_words()
+            empty = "Select a room to see who is in it."
+            self.participants.show((), self._clock(), empty=empty)
+        else:
+            self._selected_name = room.name.safe
+            title = f"{room.name.safe} · {room.sid}"
+            empty = "Nobody is in this room." if room.participants is not None else "Reading who is in this room …"
+            self.participants.show(room.participants or (), self._clock(), empty=empty)
+        pane.border_title = Content(title)
+        self._show_agent()
+
+    def _lost_words(self) -> str:
+        sid = self.rooms.selected_key
+        if not sid:
+            return "Participants"
+        if sid in self.picture.rooms:
+            return f"{self._selected_name} is hidden by the filter"
+        return f"{self._selected_name} is gone"
+
+    def _show_agent(self) -> None:
+        agent = self._agent_shown()
+        pane = self.query_one("#agent-pane")
+        text = self.query_one("#agent", Static)
+        room = self.room
+        if agent is None or room is None:
+            pane.border_title = Content("Agent")
+            text.update(toned((_no_agent_words(room), Tone.MUTED)))
+            return
+        more = len(room.agents)
+        title = f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "")
+        pane.border_title = Content(title)
+        text.update(
+            fields(_agent_lines(agent, self._clock()), label_width=8, width=pane.scrollable_content_region.width)
+        )
+
+    def _agent_shown(self) -> Agent | None:
+        room = self.room
+        if room is None:
+            return None
+        chosen = self.participants.selected
+        return (room.agent(chosen.sid) if chosen is not None else None) or next(iter(room.agents), None)
+
+    def _show_log(self) -> None:
+        rows = log_rows(self.app.closes, self.app.records)
+        table = self.log_table
+        table.show(rows, self._clock(), empty="Ends of sessions, and what you do, appear here with time and cause.")
+        pane = self.query_one("#log-pane")
+        pane.border_title = Content("Closes and actions")
+        following = "following" if table.at_end else "held: G follows"
+        pane.border_subtitle = Content(f"{following}, {len(rows):,}" if rows else "")
+
+    def _show_status(self) -> None:
+        signs: dict[SignCode, int] = dict(count_by_code({row.room.sid: row.signs for row in self._all}))
+        self.query_one(StatusBar).standing = Standing(
+            self.app.where, self.picture, self.newest, signs, self._clock(), self._paused_at
+        )
+
+    def _watch(self) -> None:
+        visible = [row.room.sid for row in self.rooms.visible_rows]
+        room = self.room
+        self.app.watch_rooms(visible, room.sid if room is not None else None)
+
+    # The person moves
+
+    @on(LiveTable.Moved, "#rooms")
+    def _room_selected(self) -> None:
+        self._show_details()
+        self._watch()
+        chosen = self.rooms.selected_key
+        self.set_timer(SETTLE_S, lambda: self._settled(chosen))
+
+    def _settled(self, sid: str) -> None:
+        if self.rooms.selected_key == sid and self._paused_at is None:
+            self.app.wake(sid)
+
+    @on(LiveTable.Moved, "#participants")
+    def _participant_selected(self) -> None:
+        self._show_agent()
+
+    @on(LiveTable.Opened, "#rooms")
+    def _room_opened(self) -> None:
+        self._focus_pane("participants")
+
+    @on(LiveTable.Opened, "#participants")
+    def _participant_opened(self) -> None:
+        room, participant = self.room, self.participants.selected
+        if room is not None and participant is not None:
+            lines = participant_lines(room, participant, self._clock())
+            agent = room.agent(participant.sid)
+            if agent is not None:
+                lines += _agent_lines(agent, self._clock())
+            lines += [("", ""), *room_lines(room, self._clock())]
+            self.app.push_screen(DetailDialog(participant.identity.safe, lines_page(lines)))
+
+    @on(LiveTable.Opened, "#log")
+    def _log_opened(self) -> None:
+        row = self.log_table.selected
+        if row is None:
+            return
+        entry = row.entry
+        if isinstance(entry, CloseEvent):
+            self.app.push_screen(DetailDialog(f"Close of {entry.agent}", _close_page(entry)))
+            return
+        steps = story_page([(step.at, step.text) for step in entry.steps], entry.at)
+        title = f"{entry.action.value} {_target_words(entry)}: {entry.outcome.value}"
+        self.app.push_screen(StoryDialog(title, steps, entry.offers), lambda action: self._offered(entry, action))
+
+    def _offered(self, record: ActionRecord, action: Action | None) -> None:
+        if action is None:
+            return
+        target = record.target
+        rooms = self.newest.rooms
+        room = rooms.get(record.came_back_sid) or rooms.get(target.room_sid)
+        if room is None:
+            self._say("That room is gone.")
+            return
+        sid = target.participant_sid or None
+        self._confirm(plan(action, room, sid, self._clock(), by_dispatch=record.by_dispatch))
+
+    @on(LiveTable.HeaderClicked)
+    def _header_clicked(self, event: LiveTable.HeaderClicked) -> None:
+        if event.column.key not in SORT_COLUMNS:
+            return
+        if self._order.column == event.column.key:
+            self.action_reverse()
+        else:
+            self._order = Order(event.column.key)
+            self._arrange()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A small screen shows one lower pane at a time."""
+        compact = event.size.width < COMPACT_WIDTH or event.size.height < COMPACT_HEIGHT
+        self.set_class(compact, "-compact")
+        self._mark_pane()
+
+    def on_descendant_focus(self) -> None:
+        """The pane with the focus is the one that a small screen shows."""
+        pane = self._focused_pane()
+        if pane != "rooms":
+            self._compact_pane = pane
+        self._mark_pane()
+
+    def _mark_pane(self) -> None:
+        for pane in PANES[1:]:
+            self.query_one(f"#{pane}-pane").set_class(pane == self._compact_pane, "-shown")
+
+    def _focused_pane(self) -> str:
+        focused = self.focused
+        for pane in PANES:
+            container = self.query_one(f"#{pane}-pane")
+            if focused is not None and container in focused.ancestors_with_self:
+                return pane
+        return "rooms"
+
+    def _focus_pane(self, pane: str) -> None:
+        if pane != "rooms":
+            self._compact_pane = pane
+            self._mark_pane()
+        self.query_one("#agent-pane" if pane == "agent" else f"#{pane}").focus()
+
+    # Looking
+
+    def action_next_pane(self, by: int) -> None:
+        """Go round the panes."""
+        index = PANES.index(self._focused_pane())
+        self._focus_pane(PANES[(index + by) % len(PANES)])
+
+    def action_back(self) -> None:
+        """Out of the filter line or a lower pane to the rooms; then clear the filter."""
+        line = self.query_one("#filter", Input)
+        if self.focused is line or self._focused_pane() == "rooms":
+            line.value = ""
+            line.remove_class("-open")
+        self._focus_pane("rooms")
+
+    def action_filter(self) -> None:
+        """Open the filter line."""
+        line = self.query_one("#filter", Input)
+        line.add_class("-open")
+        line.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        self._filter = event.value
+        self._arrange()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_kept(self) -> None:
+        if not self._filter:
+            self.query_one("#filter").remove_class("-open")
+        self._focus_pane("rooms")
+
+    def action_sort(self, by: int) -> None:
+        """Sort by the next column."""
+        index = SORT_COLUMNS.index(self._order.column)
+        self._order = Order(SORT_COLUMNS[(index + by) % len(SORT_COLUMNS)])
+        self._arrange()
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self._order = Order(self._order.column, not self._order.reverse)
+        self._arrange()
+
+    def action_pause(self) -> None:
+        """Hold the picture, or let it go on."""
+        self._paused_at = self._clock() if self._paused_at is None else None
+        if self._paused_at is None:
+            self.take_snapshot(self.newest)
+        self._show_status()
+
+    def action_refresh_now(self) -> None:
+        """Poll now, the selected room first."""
+        room = self.room
+        self.app.wake(room.sid if room is not None else None)
+
+    def action_copy(self, sid: bool) -> None:  # noqa: FBT001 - an action's argument
+        """Copy the name or SID of what is selected; a name that can't be shown is copied as its SID."""
+        room, participant = self._selected()
+        thing: Room | Participant | None = participant or room
+        if thing is None:
+            self._say("Nothing is selected.")
+            return
+        name: Name = thing.name if isinstance(thing, Room) else thing.identity
+        text = thing.sid if sid or name.altered else name.raw
+        self.app.copy_to_clipboard(text)
+        self._say(f"Copied {text}" + (" (the name holds characters that can't be shown)" if name.altered else ""))
+
+    def action_help(self) -> None:
+        """The keys, the actions and the signs."""
+        self.app.push_screen(DetailDialog("lk-tui help", help_page))
+
+    # Acting
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Read-only has no changing commands at all; the gateway refuses them besides."""
+        return not (action in ("act", "stop_actions") and self.app.where.read_only)
+
+    def action_act(self, value: str) -> None:
+        """Plan this action on what is selected right now, and ask."""
+        action = Action(value)
+        room, participant = self._selected()
+        if room is None:
+            self._say("Select a room or a participant first: " + BY_ID["next_pane"].key_words + " goes to the panes.")
+            return
+        if action is Action.DISPATCH_AGENT:
+            self._choose_agent(room)
+            return
+        self._confirm(plan(action, room, participant.sid if participant is not None else None, self._clock()))
+
+    def _choose_agent(self, room: Room) -> None:
+        def chosen(name: str | None) -> None:
+            if name is not None:
+                self._confirm(plan(Action.DISPATCH_AGENT, room, None, self._clock(), agent_name=name))
+
+        names, likely = self._agent_names(room)
+        self.app.push_screen(ChooseAgentDialog(room.name.safe, names, likely), chosen)
+
+    def action_stop_actions(self) -> None:
+        """Stop what is running, between two steps."""
+        stopped = self.app.stop_actions()
+        self._say(
+            f"Stopping {count(stopped, 'action')} after the current step." if stopped else "No action is running."
+        )
+
+    def _selected(self) -> tuple[Room | None, Participant | None]:
+        """What a command is aimed at: by the pane with the focus, only what is on the screen."""
+        pane = self._focused_pane()
+        room = self.room
+        if pane == "log" or room is None:
+            return None, None
+        if pane == "participants":
+            return room, self.participants.selected
+        if pane == "agent":
+            agent = self._agent_shown()
+            return room, agent.participant if agent is not None else None
+        return room, None
+
+    def _agent_names(self, room: Room) -> tuple[set[str], str]:
+        """The raw agent names seen in this project, and the one this room most likely needs."""
+        seen = {dispatch.agent_name.raw for one in self.picture.rooms.values() for dispatch in one.dispatches or ()}
+        own = [dispatch.agent_name.raw for dispatch in room.dispatches or () if not dispatch.jobs]
+        own += [dispatch.agent_name.raw for dispatch in room.dispatches or ()]
+        return seen, next(iter(own), "")
+
+    def _confirm(self, planned: Plan) -> None:
+        def answered(action: Action | None) -> None:
+            if action is None:
+                return
+            if action is planned.action:
+                self.app.carry_out(planned)
+                return
+            room = self.newest.rooms.get(planned.target.room_sid)
+            if room is None:
+                self._say("That room is gone.")
+                return
+            self._confirm(plan(action, room, planned.target.participant_sid or None, self._clock()))
+
+        self.app.push_screen(ConfirmDialog(planned, self.app.where.project, self.newest, self._clock), answered)
+
+    def _say(self, words: str) -> None:
+        self.notify(words, severity="warning" if not words.startswith("Copied") else "information", markup=False)
+
+
+PANES = ("rooms", "participants", "agent", "log")
+
+
+def _target_words(record: ActionRecord) -> str:
+    target = record.target
+    return f"{target.identity.safe} in {target.room.safe}" if target.identity is not None else target.room.safe
+
+
+def _no_agent_words(room: Room | None) -> str:
+    if room is None:
+        return "The selected room's agent is shown here."
+    if room.participants is None:
+        return "Reading who is in this room …"
+    return "No agent is in this room." + (" a dispatches one." if room.people else "")
+
+
+def _agent_lines(agent: Agent, now: float) -> list[tuple[str, str]]:
+    facts, dispatch, job = agent.facts, agent.dispatch, agent.job
+    since = f", seen for {span(now - facts.state_since)}" if facts.state_since is not None else ""
+    lines = [
+        ("session", session_words(agent, now)),
+        ("state", (facts.state or "not published") + (since if facts.state else "")),
+    ]
+    if facts.close is not None and facts.close.error is not None:
+        error = facts.close.error
+        lines.append(("error", f"{error.source} {error.type}: {error.message}"))
+    lines += [
+        (
+            "dispatch",
+            f"{dispatch.id} {dispatch.label}, {count(len(dispatch.jobs), 'job')}" if dispatch else "not known yet",
+        ),
+        ("job", job.id if job else "not known yet"),
+        ("worker", job.worker_id if job else "not known yet"),
+        ("joined", f"{age(now - agent.participant.joined_at)} ago"),
+        ("helper", f"version {facts.helper}" if facts.helper else "none: its session can't be closed from here"),
+        ("sid", agent.participant.sid),
+    ]
+    return lines
+
+
+def _close_page(event: CloseEvent) -> Page:
+    lines = [
+        ("cause", event.cause.value),
+        ("room", f"{event.room.safe}  {event.room_sid}"),
+        ("agent", f"{event.agent}  {event.identity.safe}  {event.participant_sid}"),
+        ("lasted", span(event.duration)),
+        ("by", event.by or "not known"),
+        ("agent said", event.report.reason if event.report is not None else "nothing"),
+        ("agent now", "gone" if event.agent_gone else "still in the room"),
+        ("room now", "gone" if event.room_gone else "still there"),
+    ]
+    if event.report is not None and event.report.error is not None:
+        error = event.report.error
+        lines.insert(1, ("error", f"{error.source} {error.type}: {error.message}"))
+    story = [
+        (
+            e.at,
+            f"{e.source.value}: {e.fact.value}"
+            + (f", {e.detail}" if e.detail else "")
+            + (f", by {e.by}" if e.by else ""),
+        )
+        for e in sorted(event.evidence, key=lambda e: e.at)
+    ]
+    facts, steps = lines_page(lines), story_page(story, event.began)
+    return lambda width: Content("\n").join([facts(width), steps(width)])

@@ -1,0 +1,220 @@
+"""The rows and columns of the three tables: rooms, one room's participants, and the log of closes and actions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tui.model.action import ActionRecord, Outcome
+from tui.model.closes import CloseEvent
+from tui.model.fleet import RoomRow
+from tui.model.phrases import (
+    KIND_WORDS,
+    SIGN_TONES,
+    STATE_TONES,
+    Tone,
+    age,
+    agent_names,
+    agent_state,
+    close_tone,
+    close_words,
+    outcome_words,
+    room_glyph,
+    shorten,
+    sign_words,
+    span,
+)
+from tui.model.room import Participant, Room
+from tui.model.text import Name
+from tui.ui.live_table import Cell, Column
+
+ROOM_COLUMNS = (
+    Column("glyph", "", 1),
+    Column("room", "ROOM", 14, grow=3),
+    Column("sign", "SIGN", 29, grow=4),
+    Column("people", "PEOPLE", 6, right=True),
+    Column("agent", "AGENT", 9, grow=1),
+    Column("state", "STATE", 9),
+    Column("age", "AGE", 4, right=True, drop=1),
+    Column("checked", "CHECKED", 7, right=True, drop=2),
+)
+
+PARTICIPANT_COLUMNS = (
+    Column("who", "WHO", 14, grow=3),
+    Column("kind", "KIND", 9),
+    Column("state", "STATE", 12),
+    Column("tracks", "TRACKS", 6, grow=1, drop=1),
+    Column("joined", "JOINED", 6, right=True),
+)
+
+LOG_COLUMNS = (
+    Column("time", "TIME", 8),
+    Column("room", "ROOM", 12, grow=2),
+    Column("who", "AGENT", 9, grow=1),
+    Column("what", "WHAT HAPPENED", 28, grow=5),
+    Column("by", "BY", 8, grow=1, drop=2),
+    Column("lasted", "LASTED", 6, right=True, drop=1),
+)
+
+OUTCOME_TONES = {
+    Outcome.RUNNING: Tone.OURS,
+    Outcome.CONFIRMED: Tone.WORKING,
+    Outcome.REFUSED: Tone.NOTICE,
+    Outcome.UNSUPPORTED: Tone.NOTICE,
+    Outcome.FAILED: Tone.TROUBLE,
+    Outcome.UNKNOWN: Tone.TROUBLE,
+    Outcome.CAME_BACK: Tone.TROUBLE,
+    Outcome.STOPPED: Tone.NOTICE,
+}
+
+OUTCOME_GLYPHS = {
+    Outcome.RUNNING: "…",
+    Outcome.CONFIRMED: "✓",
+    Outcome.REFUSED: "–",
+    Outcome.UNSUPPORTED: "–",
+    Outcome.FAILED: "✗",
+    Outcome.UNKNOWN: "?",
+    Outcome.CAME_BACK: "↺",
+    Outcome.STOPPED: "–",
+}
+
+
+def room_cells(row: RoomRow, now: float) -> Sequence[Cell]:
+    """One room: what is wrong comes right after its name, so that a narrow screen keeps it."""
+    room = row.room
+    glyph, tone = room_glyph(room, row.signs)
+    worst = row.signs[0] if row.signs else None
+    words = sign_words(worst, now) if worst is not None else ""
+    if len(row.signs) > 1:
+        words += f"  +{len(row.signs) - 1}"
+    state = agent_state(room)
+    unread = room.participants is None
+    people = f"{room.people_count:,}"
+    return (
+        (glyph, tone),
+        (_marked(room.name), Tone.STRONG if worst is not None else Tone.PLAIN),
+        (words or ("not read yet" if unread else ""), SIGN_TONES[worst.code] if worst is not None else Tone.MUTED),
+        (f"~{people}" if unread else people, Tone.MUTED if unread or not room.people_count else Tone.PLAIN),
+        (agent_names(room), Tone.PLAIN if room.agents else Tone.MUTED),
+        (state or "—", STATE_TONES.get(state, Tone.MUTED)),
+        (age(now - room.created_at), Tone.MUTED),
+        (age(now - room.checked_at) if room.checked_at is not None else "—", Tone.MUTED),
+    )
+
+
+def participant_cells(participant: Participant, now: float) -> Sequence[Cell]:
+    """One participant; a hidden one is said to be hidden."""
+    agent = participant.agent
+    state, tone = participant.state.value, Tone.PLAIN
+    if agent is not None and agent.session.value in ("closed", "closing"):
+        state, tone = agent.session.value, Tone.ENDED
+    elif agent is not None and agent.state:
+        state, tone = agent.state, STATE_TONES.get(agent.state, Tone.PLAIN)
+    elif participant.state.value == "active":
+        tone = Tone.WORKING
+    kind = "hidden" if participant.hidden else KIND_WORDS[participant.kind]
+    tracks = " ".join(
+        ("muted " if track.muted else "") + _TRACK_WORDS.get(track.source, track.source) for track in participant.tracks
+    )
+    return (
+        (_marked(participant.identity), Tone.MUTED if participant.hidden else Tone.PLAIN),
+        (kind, Tone.MUTED if participant.hidden else Tone.PLAIN),
+        (state, tone),
+        (tracks or "—", Tone.MUTED),
+        (age(now - participant.joined_at), Tone.MUTED),
+    )
+
+
+_TRACK_WORDS = {"microphone": "mic", "camera": "cam", "screen_share": "screen", "screen_share_audio": "screen audio"}
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One line of the log: the end of a session, or something an operator did."""
+
+    key: str
+    at: float
+    entry: CloseEvent | ActionRecord
+
+
+def log_rows(closes: Iterable[CloseEvent], records: Iterable[ActionRecord]) -> list[LogRow]:
+    """All of them by the time at which they were first known, newest last."""
+    rows = [LogRow("close " + event.participant_sid, event.seen, event) for event in closes]
+    rows += [LogRow(f"action {record.id}", record.at, record) for record in records]
+    rows.sort(key=lambda row: row.at)
+    return rows
+
+
+def log_cells(row: LogRow, now: float) -> Sequence[Cell]:  # noqa: ARG001 - the log shows times of day, not ages
+    """One line of the log."""
+    when = time.strftime("%H:%M:%S", time.localtime(row.at))
+    entry = row.entry
+    if isinstance(entry, CloseEvent):
+        return (
+            (when, Tone.MUTED),
+            (_marked(entry.room), Tone.PLAIN),
+            (entry.agent, Tone.PLAIN),
+            (close_words(entry), close_tone(entry)),
+            (entry.by or "—", Tone.OURS if entry.by else Tone.MUTED),
+            (span(entry.duration), Tone.MUTED),
+        )
+    target = entry.target
+    who = target.agent_name or (_marked(target.identity) if target.identity is not None else "—")
+    words = f"{OUTCOME_GLYPHS[entry.outcome]} {entry.action.value}: {outcome_words(entry)}"
+    last = entry.steps[-1].at if entry.steps else entry.at
+    return (
+        (when, Tone.MUTED),
+        (_marked(target.room), Tone.PLAIN),
+        (who, Tone.PLAIN),
+        (words, OUTCOME_TONES[entry.outcome]),
+        (entry.operator, Tone.OURS),
+        (span(last - entry.at) if entry.outcome is not Outcome.RUNNING else "…", Tone.MUTED),
+    )
+
+
+def _marked(name: Name) -> str:
+    """A name whose safe form is not the real one is marked, so that nobody takes it for the real one."""
+    return f"⚑{name.safe}" if name.altered else name.safe
+
+
+def room_lines(room: Room, now: float) -> list[tuple[str, str]]:
+    """Everything about a room, label and value."""
+    return [
+        ("room", room.name.safe),
+        ("sid", room.sid),
+        ("created", f"{span(now - room.created_at)} ago"),
+        ("people", str(room.people_count)),
+        ("agents", ", ".join(agent.name for agent in room.agents) or "none"),
+        (
+            "dispatches",
+            ", ".join(f"{d.label} {d.id} ({len(d.jobs)} jobs)" for d in room.dispatches or ()) or "none known",
+        ),
+        ("last read", f"{span(now - room.checked_at)} ago" if room.checked_at is not None else "never"),
+        ("metadata", room.metadata or "none"),
+    ]
+
+
+def participant_lines(room: Room, participant: Participant, now: float) -> list[tuple[str, str]]:
+    """Everything about a participant, label and value; ids whole."""
+    lines = [
+        ("identity", participant.identity.safe),
+        ("sid", participant.sid),
+        ("name", participant.name or "none"),
+        ("room", f"{room.name.safe}  {room.sid}"),
+        ("kind", KIND_WORDS[participant.kind] + (", hidden" if participant.hidden else "")),
+        ("state", participant.state.value),
+        ("joined", f"{span(now - participant.joined_at)} ago"),
+        (
+            "tracks",
+            ", ".join(f"{t.source} {t.sid}{' (muted)' if t.muted else ''}" for t in participant.tracks) or "none",
+        ),
+        ("metadata", participant.metadata or "none"),
+    ]
+    lines += [(f"  {key}", value) for key, value in sorted(participant.attributes.items())]
+    return lines
+
+
+def short_id(text: str) -> str:
+    """An id for a narrow place."""
+    return shorten(text, 16)
