@@ -218,8 +218,8 @@ def _view(flags: dict[str, Any], budget: int) -> View:
 
 
 def _connection(flags: dict[str, Any]) -> Connection:
-    return _settings(
-        lambda: resolve(
+    def read() -> Connection:
+        return resolve(
             url=flags["url"],
             api_key=flags["api_key"],
             api_secret=flags["api_secret"],
@@ -230,10 +230,11 @@ def _connection(flags: dict[str, Any]) -> Connection:
             cwd=Path.cwd(),
             home=Path.home(),
         )
-    )
+
+    return _settings(read)
 
 
-def _settings(read: Callable[[], Any]) -> Any:
+def _settings(read: Callable[[], Read]) -> Read:
     try:
         return read()
     except SettingsError as error:

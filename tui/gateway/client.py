@@ -11,6 +11,7 @@ import re
 import ssl
 import time
 from collections import deque
+from asyncio import IncompleteReadError
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TypeVar
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from google.protobuf.message import DecodeError, Message
 from livekit.api.access_token import AccessToken, VideoGrants
-from livekit.api.twirp_client import ServerError, TwirpClient
+from livekit.api.twirp_client import TwirpClient
 from livekit.protocol import agent_dispatch as dispatch_pb
 from livekit.protocol import models as models_pb
 from livekit.protocol import room as room_pb
@@ -56,6 +57,11 @@ RPC_TIMEOUT_S = 5.0
 ROOMS = "RoomService"
 DISPATCHES = "AgentDispatchService"
 
+_PROTOBUF = "application/protobuf"
+_ERROR_LIMIT = 65_536
+"""Bytes read of an answer that isn't success; LiveKit's are a few hundred."""
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+"""An access token: livekit-server quotes one that it refuses (1.13.5, pkg/service/auth.go)."""
 _RPC_ERROR = re.compile(r"RpcError (\d+): ?(.*)", re.DOTALL)
 _RPC_UNSUPPORTED, _RPC_NO_CONNECTION, _RPC_NO_RESPONSE = 1400, 1501, 1502
 
@@ -72,7 +78,7 @@ class Gateway:
         self.read_only = read_only
         self._key = api_key
         self._secret = api_secret
-        self._host = urlsplit(url).netloc
+        self._host = safe_text(urlsplit(url).netloc.rpartition("@")[2])
         self._session: aiohttp.ClientSession | None = None
         self._sent: deque[float] = deque()
 
@@ -105,7 +111,7 @@ class Gateway:
 
     async def list_room_messages(self, names: Iterable[str] = ()) -> tuple[models_pb.Room, ...]:
         """As `list_rooms`, unconverted: the poller converts only those that changed."""
-        request = room_pb.ListRoomsRequest(names=list(names))
+        request = room_pb.ListRoomsRequest(names=[_sendable(name) for name in names])
         answer = await self._ask(
             ROOMS, "ListRooms", request, VideoGrants(room_list=True), room_pb.ListRoomsResponse, timeout=TIMEOUT_S
         )
@@ -171,7 +177,7 @@ class Gateway:
 
     async def create_dispatch(self, room: Name, agent_name: str) -> Dispatch:
         """Order an agent into the room: of this (raw) agent name, or an automatic one if it is empty."""
-        request = dispatch_pb.CreateAgentDispatchRequest(room=room.raw, agent_name=agent_name)
+        request = dispatch_pb.CreateAgentDispatchRequest(room=room.raw, agent_name=_sendable(agent_name))
         answer = await self._change(DISPATCHES, "CreateDispatch", request, _admin(room), dispatch_pb.AgentDispatch)
         return convert.dispatch(answer)
 
@@ -207,8 +213,6 @@ class Gateway:
         twirp = TwirpClient(self._http(), self.url, "livekit", failover=False)
         try:
             return await twirp.request(service, method, request, headers, answer, timeout=limit)
-        except ServerError as error:
-            raise self._refusal(error) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._unreachable(error) from None
         except DecodeError:
@@ -220,43 +224,55 @@ class Gateway:
         return self._session
 
     async def _look(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """See what the Twirp client hides: the headers of an answer."""
+        """Judge an answer before the Twirp client does: it sees no headers, and trips over errors that aren't Twirp."""
         response = await send(request)
-        if response.status == 429:
-            wait = response.headers.get("Retry-After", "")
+        if response.status == 200 and response.content_type == _PROTOBUF:
+            return response
+        try:
+            raise self._refusal(response, await _start_of(response))
+        finally:
             response.close()
-            seconds = float(wait) if wait.isdecimal() else None
-            after = f"; it asks for {seconds:.0f} s of quiet" if seconds is not None else ""
-            raise RateLimitedError(f"{self._host} limits our requests (429){after}: lower --budget", seconds)
-        kind = response.content_type
-        if response.ok and kind not in ("application/protobuf", "application/x-protobuf", "application/octet-stream"):
-            response.close()
-            raise NotLiveKitError(
-                f"{self._host} answers with {safe_text(kind, 40)}, not as LiveKit does: check the URL"
-            )
-        return response
 
     def _token(self, grants: VideoGrants, identity: str = "") -> str:
         token = AccessToken(self._key, self._secret.reveal()).with_ttl(TOKEN_TTL).with_grants(grants)
         return token.with_identity(identity).to_jwt()
 
-    def _refusal(self, error: ServerError) -> GatewayError:
-        said = safe_text(error.message.removeprefix("twirp error unknown: "), 200)
-        rpc = _RPC_ERROR.search(error.message)
-        if rpc is not None:
-            return _rpc_refusal(int(rpc[1]), safe_text(rpc[2], 200))
-        if error.status in (401, 403):
+    def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> GatewayError:
+        """The error that an answer other than success stands for."""
+        status = response.status
+        if status == 429:
+            return self._rate_limit(response.headers.get("Retry-After", ""))
+        if status in (401, 403):
+            _, said = _twirp_error(body) or ("", "")
             why = f" ({said})" if said else ""
             return AuthenticationError(
                 f"{self._host} refuses the API key or its secret{why}: check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
             )
-        if error.status == 404:
-            if error.code == "not_found":
-                return MissingError(said)
-            return NotLiveKitError(f"{self._host} does not know LiveKit's API (404): check the URL and its path")
-        if error.status == 503 and "no response from servers" in said:
+        if status < 300:
+            kind = safe_text(response.content_type, 40)
+            return NotLiveKitError(f"{self._host} answers with {kind}, not as LiveKit does: check the URL")
+        if status < 400:
+            where = safe_text(response.headers.get("Location", "") or "nowhere", 80)
+            return NotLiveKitError(f"{self._host} redirects ({status}) to {where}: check the URL")
+        error = _twirp_error(body)
+        if error is None and status >= 500:
+            return ServerFailedError(f"{self._host} failed ({status}): {safe_text(response.reason or 'no reason', 80)}")
+        if error is None or (status == 404 and error[0] != "not_found"):
+            return NotLiveKitError(f"{self._host} does not know LiveKit's API ({status}): check the URL and its path")
+        said = error[1]
+        if (rpc := _RPC_ERROR.search(said)) is not None:
+            return _rpc_refusal(int(rpc[1]), rpc[2])
+        if status == 404:
+            return MissingError(said or "there is no such thing on the server")
+        if status == 503 and "no response from servers" in said:
             return NoResponseError("no response from the server that should hold this room (503)")
-        return ServerFailedError(f"{self._host} failed ({error.status}): {said or 'without a reason'}")
+        return ServerFailedError(f"{self._host} failed ({status}): {said or 'without a reason'}")
+
+    def _rate_limit(self, retry_after: str) -> RateLimitedError:
+        # It may be a date as well; our own back-off serves for that.
+        seconds = float(retry_after) if retry_after.isdecimal() else None
+        after = f"; it asks for {seconds:.0f} s of quiet" if seconds is not None else ""
+        return RateLimitedError(f"{self._host} limits our requests (429){after}: lower --budget", seconds)
 
     def _unreachable(self, error: Exception) -> GatewayError:
         match error:
@@ -269,13 +285,42 @@ class Gateway:
             case TimeoutError():
                 return UnreachableError(f"{self._host} did not answer in time")
             case aiohttp.InvalidURL() | ValueError():
-                return UnreachableError(f"not a URL that can be asked: {safe_text(self.url, 80)}")
+                shown = re.sub(r"//[^/]*@", "//***@", self.url)
+                return UnreachableError(f"not a URL that can be asked: {safe_text(shown, 80)}: check the URL")
             case _:
                 return UnreachableError(f"the connection to {self._host} broke: {safe_text(str(error), 120)}")
 
 
 def _admin(room: Name) -> VideoGrants:
     return VideoGrants(room_admin=True, room=room.raw)
+
+
+def _sendable(name: str) -> str:
+    """`name` if protobuf can carry it; what a shell or a terminal passes on need not be Unicode."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise MissingError(f"no room or agent can be called {safe_text(name)}: that is not Unicode") from None
+    return name
+
+
+async def _start_of(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await response.content.readexactly(_ERROR_LIMIT)
+    except IncompleteReadError as all_of_it:
+        return all_of_it.partial
+
+
+def _twirp_error(body: bytes) -> tuple[str, str] | None:
+    """A Twirp error's code and its message, safe to show and free of tokens; None if it isn't one."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict) or not isinstance(said.get("code"), str):
+        return None
+    message = str(said.get("msg") or "").removeprefix("twirp error unknown: ")
+    return said["code"], safe_text(_TOKEN.sub("(token)", message), 200)
 
 
 def _rpc_refusal(code: int, said: str) -> GatewayError:

@@ -59,6 +59,7 @@ class Cause(StrEnum):
     SHUT_DOWN = "job shut down"
     KICKED_BY_OPERATOR = "kicked by operator"
     ROOM_DELETED_BY_OPERATOR = "room deleted by operator"
+    TORN_DOWN_BY_OPERATOR = "torn down by operator"
     ROOM_ENDED = "room ended"
     AGENT_LEFT = "agent left, cause unknown"
 
@@ -108,6 +109,7 @@ CLOSE_REASONS: Mapping[str, Cause] = {
 
 _OPERATORS = (
     # Strongest first: what ended the session is the strongest thing that was done to it.
+    (Action.TEAR_DOWN, Cause.TORN_DOWN_BY_OPERATOR),
     (Action.DELETE_ROOM, Cause.ROOM_DELETED_BY_OPERATOR),
     (Action.KICK, Cause.KICKED_BY_OPERATOR),
     (Action.SHUT_DOWN_JOB, Cause.SHUT_DOWN_BY_OPERATOR),
@@ -203,11 +205,11 @@ class CloseBook:
         if not news:
             return
         news += [
-            Evidence(record.at, Source.OPERATOR, Fact.OPERATOR_ACTED, record.action.value, record.operator, kind)
+            Evidence(
+                record.at, Source.OPERATOR, Fact.OPERATOR_ACTED, record.action.value, record.operator, record.action
+            )
             for record in actions
-            if record.outcome is not Outcome.REFUSED
-            for kind in _done(record)
-            if _concerns(record, room, sid, kind)
+            if record.outcome is not Outcome.REFUSED and _concerns(record, room, sid)
         ]
         event = self._events.get(sid) or CloseEvent(
             room.name, room.sid, was.name, was.participant.identity, sid, was.participant.joined_at, at
@@ -232,14 +234,7 @@ def _dispatch_gone(was: Agent, room: Room) -> bool:
     )
 
 
-def _done(record: ActionRecord) -> tuple[Action, ...]:
-    """The single actions that a record stands for: tearing down is three of them."""
-    if record.action is Action.TEAR_DOWN:
-        return (Action.CLOSE_SESSION, Action.SHUT_DOWN_JOB, Action.DELETE_ROOM)
-    return (record.action,)
-
-
-def _concerns(record: ActionRecord, room: Room, participant_sid: str, kind: Action) -> bool:
-    if record.target.room_sid != room.sid or kind is Action.DISPATCH_AGENT:
+def _concerns(record: ActionRecord, room: Room, participant_sid: str) -> bool:
+    if record.target.room_sid != room.sid or record.action is Action.DISPATCH_AGENT:
         return False
-    return kind is Action.DELETE_ROOM or record.target.participant_sid in ("", participant_sid)
+    return record.target.participant_sid in ("", participant_sid)

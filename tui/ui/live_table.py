@@ -199,6 +199,12 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._go_to(self._lines[key])
         return True
 
+    def forget(self) -> None:
+        """Select nothing, as in the beginning: the rows to come are about something else."""
+        self._selected = ""
+        self._line = 0
+        self.scroll_to(y=0, animate=False, immediate=True)
+
     # Moving
 
     def action_move(self, by: int) -> None:

@@ -77,6 +77,7 @@ class MainScreen(Screen[None]):
         self._order = TROUBLE_FIRST
         self._filter = ""
         self._selected_name = ""
+        self._details_of = ""
         self._paused_at: float | None = None
         self._compact_pane = "participants"
 
@@ -189,6 +190,9 @@ class MainScreen(Screen[None]):
             empty = "Select a room to see who is in it."
             self.participants.show((), self._clock(), empty=empty)
         else:
+            if self._details_of != room.sid:
+                self._details_of = room.sid
+                self.participants.forget()
             self._selected_name = room.name.safe
             title = f"{room.name.safe} · {room.sid}"
             empty = "Nobody is in this room." if room.participants is not None else "Reading who is in this room …"
@@ -343,7 +347,8 @@ class MainScreen(Screen[None]):
         if pane != "rooms":
             self._compact_pane = pane
             self._mark_pane()
-        self.query_one("#agent-pane" if pane == "agent" else f"#{pane}").focus()
+        # Not widget.focus(), which waits its turn: keys typed right behind would still go to the old pane.
+        self.set_focus(self.query_one("#agent-pane" if pane == "agent" else f"#{pane}"))
 
     # Looking
 
@@ -364,7 +369,7 @@ class MainScreen(Screen[None]):
         """Open the filter line."""
         line = self.query_one("#filter", Input)
         line.add_class("-open")
-        line.focus()
+        self.set_focus(line)
 
     @on(Input.Changed, "#filter")
     def _filter_typed(self, event: Input.Changed) -> None:
