@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import os
 import pprint
-import socket
 import string
 import subprocess
 import sys
@@ -21,17 +19,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tui.config import load_thresholds
+from tui.model.secret import Secret
 from tui.settings import (
     FILE_LIMIT,
     LK_CONFIG,
     VARIABLES,
     Connection,
-    Secret,
     SettingsError,
-    default_operator,
-    load_config,
     resolve,
-    truthy,
 )
 
 FLAG_NAMES = ("url", "api_key", "api_secret")
@@ -75,7 +71,7 @@ def checked(error: SettingsError) -> str:
     text = str(error)
     assert text.isprintable()
     seen = traceback.TracebackException.from_exception(error, capture_locals=True)
-    ours = [frame for frame in seen.stack if frame.filename.endswith("settings.py") and "test" not in frame.filename]
+    ours = [frame for frame in seen.stack if frame.filename.endswith(("settings.py", "config.py")) and "test" not in frame.filename]
     everything = text + repr(error) + "".join(traceback.format_exception(error)) + repr([each.locals for each in ours])
     assert ours
     assert "sk-" not in everything
@@ -352,7 +348,7 @@ def test_a_hostile_project_name_is_printable_on_the_screen(machine: Machine) -> 
         json.dumps({"projects": [dict(zip(("name", *FLAG_NAMES), ("a\u202e\n\x1b[2J", *values("x")), strict=True))]})
     )
     found = machine.resolve()
-    assert (found.project, found.source) == ("a\\u202e\\n\\x1b[2J", "lk config: a\\u202e\\n\\x1b[2J")
+    assert (found.project, found.source) == ("a\\u202e\\x0a\\x1b[2J", "lk config: a\\u202e\\x0a\\x1b[2J")
 
 
 @pytest.mark.parametrize("config", [None, "", "projects:\n", "projects: null\ndevice_name: x\n"])
@@ -389,7 +385,7 @@ def test_any_bytes_in_any_file_are_a_connection_or_a_settings_error(
     machine.lk(content)
     config = machine.home / "config.toml"
     config.write_bytes(content)
-    for attempt in (machine.resolve, lambda: machine.resolve(env_file=config), lambda: load_config(config, Limits)):
+    for attempt in (machine.resolve, lambda: machine.resolve(env_file=config), lambda: load_thresholds(config)):
         try:
             attempt()
         except SettingsError as error:
@@ -507,80 +503,3 @@ def test_a_home_that_is_the_root_is_not_abbreviated(machine: Machine) -> None:
 
 
 # Thresholds and the rest
-
-
-@dataclass(frozen=True)
-class Limits:
-    waiting_s: float = 10.0
-    alone_s: float = 30.0
-
-
-def test_thresholds_come_from_the_users_config_where_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert load_config(None, Limits) == Limits()
-    assert not (tmp_path / "lk-tui").exists()
-    (tmp_path / "lk-tui").mkdir()
-    (tmp_path / "lk-tui" / "config.toml").write_text("\ufeff[thresholds]\nwaiting_s = 5\n", "utf-8")
-    found = load_config(None, Limits)
-    assert found == Limits(waiting_s=5.0)
-    assert isinstance(found.waiting_s, float)
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("[thresholds]\nwating_s = 5", "unknown key wating_s in [thresholds] in "),
-        ("[treshold]\nwaiting_s = 5", "unknown key treshold in "),
-        ("thresholds = 5", "must be a table"),
-        ("[thresholds", "is not valid TOML"),
-        *[
-            (f"[thresholds]\nalone_s = {value}", "alone_s in ")
-            for value in ("-1", "true", "'30'", "nan", "inf", "9" * 400, "[1]", "1979-05-27")
-        ],
-        ("[thresholds]\nalone_s = " + "9" * 5000, "is not valid TOML"),
-    ],
-)
-def test_a_wrong_threshold_names_the_key_the_file_and_the_known_keys(tmp_path: Path, text: str, complaint: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(text)
-    with pytest.raises(SettingsError) as caught:
-        load_config(path, Limits)
-    message = str(caught.value)
-    assert complaint in message
-    assert str(path) in message
-    assert message.isprintable()
-    assert "TOML" in message or "table" in message or "waiting_s, alone_s" in message or "known: thresholds" in message
-
-
-def test_a_config_that_is_named_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"--config .*absent\.toml: there is no such file"):
-        load_config(tmp_path / "absent.toml", Limits)
-
-
-@pytest.mark.parametrize("word", ["1", "true", "YES", " on "])
-def test_a_variable_says_yes(word: str) -> None:
-    assert truthy(word, "LK_TUI_READ_ONLY")
-
-
-@pytest.mark.parametrize("word", [None, "", "0", "False", "no", "off", " "])
-def test_a_variable_says_no(word: str | None) -> None:
-    assert not truthy(word, "LK_TUI_READ_ONLY")
-
-
-def test_a_variable_that_says_neither_is_an_error() -> None:
-    with pytest.raises(SettingsError, match=r"LK_TUI_READ_ONLY=ture\\x1b is neither"):
-        truthy("ture\x1b", "LK_TUI_READ_ONLY")
-
-
-def test_the_operator_is_printable_and_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "desk\x1b")
-    monkeypatch.setattr(getpass, "getuser", lambda: "ann")
-    assert default_operator() == "ann@desk\\x1b"
-
-    def nobody() -> str:
-        raise KeyError("getpwuid(): uid not found: 1234")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    assert default_operator() == "unknown@desk\\x1b"

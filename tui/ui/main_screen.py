@@ -380,6 +380,9 @@ class MainScreen(Screen[None]):
     def _filter_kept(self) -> None:
         if not self._filter:
             self.query_one("#filter").remove_class("-open")
+        if self.rooms.selected is None:
+            # Enter is a movement: onto the first match, where the room selected before is not among them.
+            self.rooms.action_move_to_end(False)
         self._focus_pane("rooms")
 
     def action_sort(self, by: int) -> None:

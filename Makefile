@@ -1,0 +1,39 @@
+# Everything happens in a project-local environment: .venv (Python) and .tools (a real livekit-server for the tests).
+# PYTHON=python3.12 make … chooses another Python (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check screenshots clean
+
+demo: $(VENV)/.run
+	$(BIN)/lk-tui demo
+
+test: $(VENV)/.test
+	$(BIN)/pytest $(PYTEST)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+screenshots: $(VENV)/.test
+	$(BIN)/python screenshots/take.py
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lk-tui needs Python 3.11 or newer: PYTHON=python3.12 make …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) .tools

@@ -1,0 +1,84 @@
+"""The settings besides the connection: thresholds, read-only, the operator's name."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from pathlib import Path
+
+import pytest
+
+from tui.config import default_operator, load_thresholds, truthy
+from tui.model.signs import Thresholds
+from tui.settings import SettingsError
+
+
+def test_thresholds_come_from_the_users_config_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert load_thresholds(None) == Thresholds()
+    assert not (tmp_path / "lk-tui").exists()
+    (tmp_path / "lk-tui").mkdir()
+    (tmp_path / "lk-tui" / "config.toml").write_text("\ufeff[thresholds]\nwaiting_s = 5\n", "utf-8")
+    found = load_thresholds(None)
+    assert found == Thresholds(waiting_s=5.0)
+    assert isinstance(found.waiting_s, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[thresholds]\nwating_s = 5", "unknown key wating_s in [thresholds] in "),
+        ("[treshold]\nwaiting_s = 5", "unknown key treshold in "),
+        ("thresholds = 5", "must be a table"),
+        ("[thresholds", "is not valid TOML"),
+        *[
+            (f"[thresholds]\nalone_s = {value}", "alone_s in ")
+            for value in ("-1", "true", "'30'", "nan", "inf", "9" * 400, "[1]", "1979-05-27")
+        ],
+        ("[thresholds]\nalone_s = " + "9" * 5000, "is not valid TOML"),
+    ],
+)
+def test_a_wrong_threshold_names_the_key_the_file_and_the_known_keys(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_thresholds(path)
+    message = str(caught.value)
+    assert complaint in message
+    assert str(path) in message
+    assert message.isprintable()
+    assert "TOML" in message or "table" in message or "waiting_s, alone_s" in message or "known: thresholds" in message
+
+
+def test_a_config_that_is_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--config .*absent\.toml: there is no such file"):
+        load_thresholds(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("word", ["1", "true", "YES", " on "])
+def test_a_variable_says_yes(word: str) -> None:
+    assert truthy(word, "LK_TUI_READ_ONLY")
+
+
+@pytest.mark.parametrize("word", [None, "", "0", "False", "no", "off", " "])
+def test_a_variable_says_no(word: str | None) -> None:
+    assert not truthy(word, "LK_TUI_READ_ONLY")
+
+
+def test_a_variable_that_says_neither_is_an_error() -> None:
+    with pytest.raises(SettingsError, match=r"LK_TUI_READ_ONLY=ture\\x1b is neither"):
+        truthy("ture\x1b", "LK_TUI_READ_ONLY")
+
+
+def test_the_operator_is_printable_and_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "desk\x1b")
+    monkeypatch.setattr(getpass, "getuser", lambda: "ann")
+    assert default_operator() == "ann@desk\\x1b"
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert default_operator() == "unknown@desk\\x1b"

@@ -1,0 +1,124 @@
+"""What is wrong with a room, and since when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.build import NOW, agent, person, room
+from tui.model.room import CloseReport, Kind, ParticipantState, Room, SessionState
+from tui.model.signs import WORST_FIRST, Kick, Sign, SignCode, Thresholds, count_by_code, signs
+
+LIMITS = Thresholds()
+
+
+def codes(seen: Room, now: float = NOW) -> list[SignCode]:
+    return [sign.code for sign in signs(seen, now, LIMITS)]
+
+
+def test_a_room_with_a_person_and_a_listening_agent_is_well() -> None:
+    assert codes(room("r", person(), agent(state="listening", state_since=NOW - 900))) == []
+
+
+def test_people_without_an_agent_are_waiting_from_the_joining_of_the_first() -> None:
+    found = signs(room("r", person("ann", joined=41), person("bob", joined=12)), NOW, LIMITS)
+    assert found == (Sign(SignCode.WAITING, NOW - 41, count=2),)
+
+
+def test_people_whose_agent_went_away_are_waiting_from_then() -> None:
+    (found,) = signs(room("r", person(joined=500), agent_at=NOW - 11), NOW, LIMITS)
+    assert found.since == NOW - 11
+
+
+@pytest.mark.parametrize(
+    "nobody",
+    [
+        person("new", joined=9),
+        person("observer", hidden=True),
+        person("half", state=ParticipantState.JOINING),
+        person("recorder", kind=Kind.EGRESS),
+    ],
+)
+def test_newcomers_observers_and_recorders_do_not_wait(nobody: object) -> None:
+    assert codes(room("r", nobody)) == []  # type: ignore[arg-type]
+
+
+def test_a_phone_caller_waits_like_a_person() -> None:
+    assert codes(room("r", person("sip_1", kind=Kind.SIP))) == [SignCode.WAITING]
+
+
+def test_an_agent_without_people_is_alone_since_they_left() -> None:
+    (found,) = signs(room("r", agent(joined=900), people_at=NOW - 31), NOW, LIMITS)
+    assert (found.code, found.since) == (SignCode.ALONE, NOW - 31)
+    assert codes(room("r", agent(joined=900), people_at=NOW - 29)) == []
+
+
+def test_an_observer_is_no_company() -> None:
+    assert codes(room("r", agent(joined=900), person("observer", hidden=True))) == [SignCode.ALONE]
+
+
+@pytest.mark.parametrize(("state", "limit"), [("initializing", LIMITS.initializing_s), ("thinking", LIMITS.thinking_s)])
+def test_an_agent_that_initializes_or_thinks_for_too_long_is_stuck(state: str, limit: float) -> None:
+    stuck = room("r", person(), agent(state=state, state_since=NOW - limit - 1))
+    assert codes(stuck) == [SignCode.STUCK]
+    assert codes(stuck, NOW - 2) == []
+
+
+def test_a_closed_session_whose_agent_stays_is_a_sign_and_hides_its_last_state() -> None:
+    closed = agent(
+        state="thinking",
+        state_since=NOW - 600,
+        session=SessionState.CLOSED,
+        close=CloseReport("user_initiated", at=NOW - 360),
+    )
+    (found,) = signs(room("r", person(), closed), NOW, LIMITS)
+    assert (found.code, found.since) == (SignCode.CLOSED, NOW - 360)
+
+
+def test_two_agents_of_one_name_are_double() -> None:
+    two = room("r", person(), agent("a", name="intake"), agent("b", name="intake"))
+    (found,) = signs(two, NOW, LIMITS)
+    assert (found.code, found.who, found.count) == (SignCode.DOUBLE, "intake", 2)
+    assert codes(room("r", person(), agent("a", name="intake"), agent("b", name="notes"))) == []
+
+
+def test_a_participant_back_after_a_kick_is_pointed_out_for_a_while() -> None:
+    back = room("r", person("ann", sid="PA_new", joined=3), agent())
+    kicks = {("RM_r", "ann"): Kick("PA_old", NOW - 5)}
+    (found,) = signs(back, NOW, LIMITS, kicks)
+    assert (found.code, found.since, found.who) == (SignCode.RETURNED, NOW - 3, "ann")
+    assert not signs(
+        back,
+        NOW + LIMITS.returned_s - 10,
+        replace(LIMITS, stale_s=1e9),
+        {**kicks, ("RM_r", "ann"): Kick("PA_new", NOW)},
+    )
+    assert not signs(replace(back, checked_at=NOW + 200), NOW + 200, LIMITS, kicks)
+
+
+def test_a_room_that_cannot_be_read_and_old_data_are_signs() -> None:
+    assert codes(room("r", agent(), person(), trouble="503")) == [SignCode.FAILED]
+    assert codes(room("r", agent(), person(), checked_at=NOW - 61)) == [SignCode.STALE]
+
+
+def test_a_room_that_was_never_read_claims_nothing() -> None:
+    assert codes(room("r", participants=None, checked_at=None)) == []
+
+
+@given(
+    st.lists(st.sampled_from([person("p", joined=99), agent("a", joined=99), agent("b", joined=99, state="thinking")])),
+    st.floats(0, 1e6),
+)
+def test_signs_are_worst_first_and_never_in_the_future(members: list[object], later: float) -> None:
+    found = signs(room("r", *members), NOW + later, LIMITS)  # type: ignore[arg-type]
+    ranks = [WORST_FIRST[sign.code] for sign in found]
+    assert ranks == sorted(ranks)
+    assert all(sign.since is None or sign.since <= NOW + later for sign in found)
+
+
+def test_counts_are_of_rooms_not_of_signs() -> None:
+    double = Sign(SignCode.STUCK, None)
+    assert count_by_code({"a": (double, double), "b": (double,), "c": ()}) == {SignCode.STUCK: 2}
