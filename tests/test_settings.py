@@ -71,7 +71,11 @@ def checked(error: SettingsError) -> str:
     text = str(error)
     assert text.isprintable()
     seen = traceback.TracebackException.from_exception(error, capture_locals=True)
-    ours = [frame for frame in seen.stack if frame.filename.endswith(("settings.py", "config.py")) and "test" not in frame.filename]
+    ours = [
+        frame
+        for frame in seen.stack
+        if frame.filename.endswith(("settings.py", "config.py")) and "test" not in frame.filename
+    ]
     everything = text + repr(error) + "".join(traceback.format_exception(error)) + repr([each.locals for each in ours])
     assert ours
     assert "sk-" not in everything

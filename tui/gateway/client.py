@@ -10,8 +10,8 @@ import json
 import re
 import ssl
 import time
-from collections import deque
 from asyncio import IncompleteReadError
+from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TypeVar
@@ -81,6 +81,7 @@ class Gateway:
         self._host = safe_text(urlsplit(url).netloc.rpartition("@")[2])
         self._session: aiohttp.ClientSession | None = None
         self._sent: deque[float] = deque()
+        self._sent_in_all = 0
 
     async def __aenter__(self) -> Gateway:
         return self
@@ -101,6 +102,11 @@ class Gateway:
         while self._sent and self._sent[0] < horizon:
             self._sent.popleft()
         return len(self._sent)
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests sent so far, of all kinds."""
+        return self._sent_in_all
 
     # What reads
 
@@ -209,6 +215,7 @@ class Gateway:
         headers = {"authorization": f"Bearer {self._token(grants)}"}
         limit = aiohttp.ClientTimeout(total=timeout, connect=CONNECT_TIMEOUT_S)
         self._sent.append(time.monotonic())
+        self._sent_in_all += 1
         # The client is a few strings: making one a call keeps it from outliving its session.
         twirp = TwirpClient(self._http(), self.url, "livekit", failover=False)
         try:
@@ -284,7 +291,7 @@ class Gateway:
                 return UnreachableError(f"{self._host} refused the connection: is livekit-server running there?")
             case TimeoutError():
                 return UnreachableError(f"{self._host} did not answer in time")
-            case aiohttp.InvalidURL() | ValueError():
+            case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | ValueError():
                 shown = re.sub(r"//[^/]*@", "//***@", self.url)
                 return UnreachableError(f"not a URL that can be asked: {safe_text(shown, 80)}: check the URL")
             case _:

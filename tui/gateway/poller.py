@@ -11,9 +11,8 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from livekit.protocol import models as models_pb
 
@@ -21,11 +20,11 @@ from tui.gateway import convert
 from tui.gateway.backoff import BackOff
 from tui.gateway.budget import Budget, Share
 from tui.gateway.errors import GatewayError, MissingError, RateLimitedError
+from tui.gateway.reader import Reader
 from tui.gateway.schedule import Kind, Read, Schedule
 from tui.model import carry
-from tui.model.room import Dispatch, Participant, Room
+from tui.model.room import Room
 from tui.model.snapshot import Failure, FailureKind, Snapshot
-from tui.model.text import Name
 
 CONCURRENCY = 8
 """Room reads under way at once."""
@@ -39,23 +38,6 @@ LEAST_INTERVAL_S = 0.25
 """Between two cycles, however often somebody asks."""
 
 _log = logging.getLogger(__name__)
-
-
-class Reader(Protocol):
-    """What the poller needs of `tui.gateway.client.Gateway`: its reading calls, and its count of all requests."""
-
-    @property
-    def requests_last_minute(self) -> int:
-        """Requests of all kinds sent within the last 60 s."""
-
-    async def list_room_messages(self, names: Iterable[str] = ()) -> tuple[models_pb.Room, ...]:
-        """All rooms, unconverted."""
-
-    async def list_participants(self, room: Name) -> tuple[Participant, ...]:
-        """Everyone in the room."""
-
-    async def list_dispatches(self, room: Name) -> tuple[Dispatch, ...]:
-        """The room's dispatches."""
 
 
 class Poller:
@@ -77,7 +59,7 @@ class Poller:
     ) -> None:
         self._gateway = gateway
         self._publish = publish
-        self._budget = Budget(budget, lambda: gateway.requests_last_minute)
+        self._budget = Budget(budget, lambda: gateway.requests_sent, lambda: gateway.requests_last_minute)
         self._interval = self._budget.interval(interval_s)
         self._clock = clock
         self._back_off = BackOff(chance or random.Random())  # noqa: S311 - spreads retries, guards nothing
@@ -290,7 +272,10 @@ class Poller:
         after = self._rooms[sid] = carry.with_participants(before, participants, self._clock())
         agents = carry.agent_sids(after)
         self._schedule.agents_are(sid, any_there=bool(agents))
-        if before.participants is not None and agents != carry.agent_sids(before):
+        if before.participants is None:
+            if agents:
+                self._agenda.append(Read(Kind.DISPATCHES, sid))
+        elif agents != carry.agent_sids(before):
             # In this very cycle: whether its dispatch is still there tells why an agent went.
             self._schedule.want_dispatches(sid)
             self._schedule.follow_up(sid, _monotonic())

@@ -37,8 +37,6 @@ FOLLOW_UP_S = 6.0
 _RETRY_S = {Kind.PARTICIPANTS: 2.0, Kind.DISPATCHES: 30.0}
 """How long a room is left alone after its first failure. A failing ListDispatch costs 3 s (livekit-server 1.13.5)."""
 _RETRY_AT_MOST_S = 60.0
-_PATTERN = (0, 1, 0, 2, 0, 3)
-"""Whose turn it is when not all can be read: on screen (every other), changed, the rest in turn, dispatches."""
 
 
 class Rota:
@@ -72,10 +70,10 @@ class Rota:
         return self._read_at.get(sid, -math.inf)
 
     def due(self, before: float) -> Iterator[str]:
-        """Rooms whose last read started before `before`, in turn."""
+        """Rooms whose last read started at `before` or earlier, in turn."""
         yield from self._never
         for sid, at in self._read_at.items():
-            if at >= before:
+            if at > before:
                 return
             yield sid
 
@@ -170,29 +168,26 @@ class Schedule:
     def plan(self, now: float, interval_s: float, most: int) -> deque[Read]:
         """The reads that are due, the most important first, about `most` of them.
 
-        First what somebody waits for; then, in shares so that none starves when the budget is short: what is on
-        screen, what changed, all others in turn, and dispatches. A room read less than half an interval ago is not due
-        again unless it was asked for.
+        First what somebody waits for. Then by turns, so that nothing starves when the budget is short: every other one
+        is a room on screen; between them what changed, all others in turn, and dispatches. A room read less than half
+        an interval ago is not due again unless it was asked for.
         """
         recently = now - interval_s / 2
-        planned = dict.fromkeys(chain(self._asked_for(now, recently), self._urgent_dispatches(now)))
-        tiers = [
-            self._ready(Kind.PARTICIPANTS, tier, now)
-            for tier in (
-                self._on_screen(recently),
-                self._changed,
-                self._rotas[Kind.PARTICIPANTS].due(recently),
-            )
-        ]
-        tiers.append(self._ready(Kind.DISPATCHES, self._rotas[Kind.DISPATCHES].due(now - DISPATCHES_EVERY_S), now))
-        known = {(read.kind, read.sid) for read in planned}
-        for read in _woven(tiers, _PATTERN):
+        participants, dispatches = self._rotas[Kind.PARTICIPANTS], self._rotas[Kind.DISPATCHES]
+        on_screen = self._ready(Kind.PARTICIPANTS, self._on_screen(recently), now)
+        off_screen = _by_turns(
+            self._ready(Kind.PARTICIPANTS, self._changed, now),
+            self._ready(Kind.PARTICIPANTS, participants.due(recently), now),
+            self._ready(Kind.DISPATCHES, dispatches.due(now - DISPATCHES_EVERY_S), now),
+        )
+        planned = {
+            (read.kind, read.sid): read for read in chain(self._asked_for(now, recently), self._urgent_dispatches(now))
+        }
+        for read in _by_turns(on_screen, off_screen):
             if len(planned) >= most:
                 break
-            if (read.kind, read.sid) not in known:
-                known.add((read.kind, read.sid))
-                planned[read] = None
-        return deque(planned)
+            planned.setdefault((read.kind, read.sid), read)
+        return deque(planned.values())
 
     def _asked_for(self, now: float, recently: float) -> Iterator[Read]:
         for sid in dict.fromkeys((self.opened, *self._woken)):
@@ -227,14 +222,11 @@ class Schedule:
         return setback is None or setback.retry_at <= now
 
 
-def _woven(tiers: Sequence[Iterator[Read]], pattern: Sequence[int]) -> Iterator[Read]:
-    """Reads from all tiers by turns; what one tier doesn't use, the others get."""
-    left = dict(enumerate(tiers))
+def _by_turns(*queues: Iterator[Read]) -> Iterator[Read]:
+    """One from each queue in turn; what one doesn't use, the others get."""
+    left = deque(queues)
     while left:
-        for number in pattern:
-            if number in left:
-                read = next(left[number], None)
-                if read is None:
-                    del left[number]
-                else:
-                    yield read
+        queue = left.popleft()
+        if (read := next(queue, None)) is not None:
+            yield read
+            left.append(queue)

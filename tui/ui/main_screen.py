@@ -382,7 +382,7 @@ class MainScreen(Screen[None]):
             self.query_one("#filter").remove_class("-open")
         if self.rooms.selected is None:
             # Enter is a movement: onto the first match, where the room selected before is not among them.
-            self.rooms.action_move_to_end(False)
+            self.rooms.action_move_to_end(last=False)
         self._focus_pane("rooms")
 
     def action_sort(self, by: int) -> None:
@@ -509,7 +509,7 @@ def _no_agent_words(room: Room | None) -> str:
         return "The selected room's agent is shown here."
     if room.participants is None:
         return "Reading who is in this room …"
-    return "No agent is in this room." + (" a dispatches one." if room.people else "")
+    return "No agent is in this room." + (" Press a to dispatch one." if room.people else "")
 
 
 def _agent_lines(agent: Agent, now: float) -> list[tuple[str, str]]:

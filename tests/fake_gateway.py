@@ -1,0 +1,185 @@
+"""A LiveKit in memory that records every call, and a clock that leaps: for pacing, faults and scale.
+
+Everything that the real server can show is tested against the real server instead.
+"""
+
+import asyncio
+import selectors
+from collections import defaultdict
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+from livekit.protocol import models as models_pb
+
+from tui.gateway.poller import Poller
+from tui.model.room import AgentFacts, Dispatch, Job, Kind, Participant, ParticipantState
+from tui.model.snapshot import Snapshot
+from tui.model.text import Name
+
+Result = TypeVar("Result")
+
+ROOMS, PARTICIPANTS, DISPATCHES = "ListRooms", "ListParticipants", "ListDispatch"
+EPOCH = 1_700_000_000.0
+"""What the wall clock reads when the virtual one reads 0."""
+
+
+class _LeapingSelector(selectors.DefaultSelector):
+    """Waits for no timer: where the loop would sleep, its clock moves on."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise AssertionError("everything waits, and nothing is going to happen")
+        self.now += max(timeout, 0.0)
+        return super().select(0)
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._leaping = _LeapingSelector()
+        super().__init__(self._leaping)
+
+    def time(self) -> float:
+        return self._leaping.now
+
+
+def in_virtual_time(scenario: Coroutine[Any, Any, Result]) -> Result:
+    """Run it to its end on a loop whose sleeping costs nothing; fails if a task is left over."""
+
+    async def tidy() -> Result:
+        result = await scenario
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"left running: {left}"
+        return result
+
+    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
+        return runner.run(tidy())
+
+
+def seconds() -> float:
+    """The virtual clock's time."""
+    return asyncio.get_running_loop().time()
+
+
+def wall_clock() -> float:
+    """The virtual clock's time as seconds since 1970."""
+    return EPOCH + seconds()
+
+
+class Call(NamedTuple):
+    """One request: what was asked, of which room (by name, empty for ListRooms), and when."""
+
+    method: str
+    room: str
+    at: float
+
+
+class FakeGateway:
+    """Answers at once unless told otherwise; SIDs are `RM_` and the room's name.
+
+    `errors` and `delays` are by (method, room name): what to raise, and how many seconds to take before anything.
+    """
+
+    def __init__(self, rooms: Iterable[str] = ()) -> None:
+        self.calls: list[Call] = []
+        self.errors: dict[tuple[str, str], Exception] = {}
+        self.delays: dict[tuple[str, str], float] = {}
+        self.rooms: dict[str, models_pb.Room] = {}
+        self.participants: dict[str, tuple[Participant, ...]] = defaultdict(tuple)
+        self.dispatches: dict[str, tuple[Dispatch, ...]] = defaultdict(tuple)
+        self.most_under_way = 0
+        self._under_way: list[tuple[str, str]] = []
+        for name in rooms:
+            self.add(name)
+
+    @property
+    def requests_sent(self) -> int:
+        return len(self.calls)
+
+    @property
+    def requests_last_minute(self) -> int:
+        now = seconds()
+        return sum(1 for call in self.calls if call.at > now - 60.0)
+
+    def add(self, name: str, *participants: Participant) -> None:
+        self.rooms[name] = models_pb.Room(sid=f"RM_{name}", name=name)
+        self.participants[name] = participants
+
+    def asked(self, method: str, room: str | None = None) -> list[float]:
+        """When a method was called, for this room or any."""
+        return [call.at for call in self.calls if call.method == method and room in (None, call.room)]
+
+    async def list_room_messages(self, names: Iterable[str] = ()) -> tuple[models_pb.Room, ...]:
+        assert not tuple(names)
+        await self._answer(ROOMS, "")
+        # As from the wire: equal messages, never the same objects.
+        return tuple(models_pb.Room.FromString(room.SerializeToString()) for room in self.rooms.values())
+
+    async def list_participants(self, room: Name) -> tuple[Participant, ...]:
+        await self._answer(PARTICIPANTS, room.raw)
+        return tuple(replace(participant) for participant in self.participants[room.raw])
+
+    async def list_dispatches(self, room: Name) -> tuple[Dispatch, ...]:
+        await self._answer(DISPATCHES, room.raw)
+        return self.dispatches[room.raw]
+
+    async def _answer(self, method: str, room: str) -> None:
+        asked = (method, room)
+        assert asked not in self._under_way, f"{asked} was asked twice at a time"
+        self.calls.append(Call(method, room, seconds()))
+        self._under_way.append(asked)
+        self.most_under_way = max(self.most_under_way, len(self._under_way))
+        try:
+            await asyncio.sleep(self.delays.get(asked, 0.0))
+            if (error := self.errors.get(asked)) is not None:
+                raise error
+        finally:
+            self._under_way.remove(asked)
+
+
+class Screen:
+    """Takes what is published, as the user interface does."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    def publish(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(snapshot)
+
+    @property
+    def last(self) -> Snapshot:
+        return self.snapshots[-1]
+
+
+@asynccontextmanager
+async def running(poller: Poller) -> AsyncIterator[None]:
+    """Let it run meanwhile, and cancel it then: that, and only that, must end it."""
+    task = asyncio.create_task(poller.run())
+    try:
+        yield
+    finally:
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+def person(identity: str) -> Participant:
+    """Somebody at a browser."""
+    return Participant(f"PA_{identity}", Name.of(identity), Kind.STANDARD, ParticipantState.ACTIVE, EPOCH)
+
+
+def agent(identity: str, state: str = "listening") -> Participant:
+    """An agent in a state."""
+    return Participant(
+        f"PA_{identity}", Name.of(identity), Kind.AGENT, ParticipantState.ACTIVE, EPOCH, agent=AgentFacts(state=state)
+    )
+
+
+def dispatch_of(identity: str) -> Dispatch:
+    """The dispatch that brought this agent."""
+    return Dispatch(f"AD_{identity}", Name.of(""), (Job(f"AJ_{identity}", Name.of(identity), "AW_1", "running"),))
