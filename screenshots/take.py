@@ -17,6 +17,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
+from tui.config import Sources
 from tui.demo import DemoService, World
 from tui.model.action import Outcome
 from tui.model.secret import Secret
@@ -69,7 +70,7 @@ async def take(shot: Shot, folder: Path) -> None:
             yield Connection(demo.url, demo.api_key, Secret(demo.api_secret), "demo", "lk-tui demo")
 
     where = Where("demo", "starting …", "lk-tui demo", demo=True)
-    app = Supervisor(connect, where, operator="mira@ops1", budget=6_000)
+    app = Supervisor(connect, where, operator="mira@ops1", sources=Sources(budget=6_000))
     async with app.run_test(size=shot.size, notifications=True) as pilot:
         await _until(pilot, lambda: _all_is_shown(app))
         await _until(pilot, lambda: any(s.code is SignCode.WAITING for row in app.main.rooms.rows for s in row.signs))

@@ -21,7 +21,9 @@ from tui.model.text import Name
 
 Result = TypeVar("Result")
 
-ROOMS, PARTICIPANTS, DISPATCHES = "ListRooms", "ListParticipants", "ListDispatch"
+ROOMS, PARTICIPANTS, DISPATCHES, PROBE = "ListRooms", "ListParticipants", "ListDispatch", "PerformRpc"
+SILENCE_S = 2.0
+"""How long LiveKit waits for an agent that doesn't answer."""
 EPOCH = 1_700_000_000.0
 """What the wall clock reads when the virtual one reads 0."""
 
@@ -71,7 +73,7 @@ def wall_clock() -> float:
 
 
 class Call(NamedTuple):
-    """One request: what was asked, of which room (by name, empty for ListRooms), and when."""
+    """One request: what was asked, of which room (by name, empty for ListRooms; a probe's is `room/identity`), when."""
 
     method: str
     room: str
@@ -82,6 +84,7 @@ class FakeGateway:
     """Answers at once unless told otherwise; SIDs are `RM_` and the room's name.
 
     `errors` and `delays` are by (method, room name): what to raise, and how many seconds to take before anything.
+    `silent` are identities of agents that answer no probe.
     """
 
     def __init__(self, rooms: Iterable[str] = ()) -> None:
@@ -91,6 +94,7 @@ class FakeGateway:
         self.rooms: dict[str, models_pb.Room] = {}
         self.participants: dict[str, tuple[Participant, ...]] = defaultdict(tuple)
         self.dispatches: dict[str, tuple[Dispatch, ...]] = defaultdict(tuple)
+        self.silent: set[str] = set()
         self.most_under_way = 0
         self._under_way: list[tuple[str, str]] = []
         for name in rooms:
@@ -127,14 +131,19 @@ class FakeGateway:
         await self._answer(DISPATCHES, room.raw)
         return self.dispatches[room.raw]
 
-    async def _answer(self, method: str, room: str) -> None:
+    async def probe(self, room: Name, identity: Name) -> bool:
+        answers = identity.raw not in self.silent
+        await self._answer(PROBE, f"{room.raw}/{identity.raw}", 0.0 if answers else SILENCE_S)
+        return answers
+
+    async def _answer(self, method: str, room: str, takes: float = 0.0) -> None:
         asked = (method, room)
         assert asked not in self._under_way, f"{asked} was asked twice at a time"
         self.calls.append(Call(method, room, seconds()))
         self._under_way.append(asked)
         self.most_under_way = max(self.most_under_way, len(self._under_way))
         try:
-            await asyncio.sleep(self.delays.get(asked, 0.0))
+            await asyncio.sleep(self.delays.get(asked, takes))
             if (error := self.errors.get(asked)) is not None:
                 raise error
         finally:

@@ -1,4 +1,4 @@
-"""Close events: what two pictures and our own actions say about the end of a session."""
+"""Close events: how evidence from pictures, sightings and our own actions comes together, in whatever order."""
 
 from __future__ import annotations
 
@@ -7,118 +7,279 @@ from dataclasses import replace
 import pytest
 
 from tests.build import NOW, agent, dispatch, person, room, snapshot
-from tui.model.action import Action, ActionRecord, Outcome, Target
-from tui.model.closes import Cause, CloseBook, CloseEvent
-from tui.model.phrases import close_words
-from tui.model.room import CloseReport, Room, SessionError, SessionState
+from tui.model.action import Action, ActionRecord, Outcome, Step, Target
+from tui.model.causes import Cause
+from tui.model.close_phrases import close_words, timeline
+from tui.model.closes import CloseBook, CloseEvent
+from tui.model.evidence import Evidence, Fact, Sighting, Source
+from tui.model.room import Agent, CloseReport, Participant, Room, SessionError, SessionState
 from tui.model.snapshot import Failure, FailureKind, Snapshot
 from tui.model.text import Name
 
 AGENT = agent("agent-1", name="closer")
-BEFORE = room("r", person(), AGENT, dispatches=(dispatch("closer", "agent-1"),))
-EMPTY = replace(BEFORE, participants=(person(),), dispatches=(dispatch("closer", "agent-1"),))
+DISPATCH = dispatch("closer", "agent-1")
+CALL = room("r", person(), AGENT, dispatches=(DISPATCH,), people_at=NOW, dispatches_at=NOW)
+LATER = NOW + 2
+
+
+def saying(**facts: object) -> Participant:
+    return replace(AGENT, agent=replace(AGENT.agent, **facts))  # type: ignore[type-var]
+
+
+def closed(reason: str = "user_initiated", **more: object) -> Participant:
+    return saying(session=SessionState.CLOSED, close=CloseReport(reason, NOW + 1, **more))  # type: ignore[arg-type]
+
+
+def read(before: Room, *participants: Participant, at: float = LATER, **more: object) -> Room:
+    """The room as it was read again at `at`, its dispatches a moment later."""
+    return replace(before, participants=participants, checked_at=at, dispatches_at=at + 0.1, **more)  # type: ignore[arg-type]
+
+
+def picture(*rooms: Room, at: float = LATER) -> Snapshot:
+    return snapshot(*rooms, at=at)
 
 
 def record(action: Action, **more: object) -> ActionRecord:
     target = Target(Name.of("r"), "RM_r", AGENT.identity, AGENT.sid, "closer")
-    return replace(ActionRecord(1, action, target, "mira@ops1", NOW - 1, outcome=Outcome.CONFIRMED), **more)  # type: ignore[arg-type]
+    made = ActionRecord(
+        1, action, target, "mira@ops1", NOW - 1, (Step(NOW, "confirmed"),), Outcome.CONFIRMED, sent=True
+    )
+    return replace(made, **more)  # type: ignore[arg-type]
 
 
-def closes(before: Room, after: Room | None, *actions: ActionRecord) -> tuple[CloseEvent, ...]:
+def left(reason: str, at: float = NOW + 1, who: Participant = AGENT) -> Sighting:
+    evidence = (Evidence(at, Source.WEBHOOK, Fact.AGENT_LEFT, reason),)
+    return Sighting(CALL.name, CALL.sid, evidence, Agent(who))
+
+
+def hung_up(at: float = NOW + 1, reason: str = "CLIENT_INITIATED") -> Sighting:
+    return Sighting(CALL.name, CALL.sid, (Evidence(at, Source.WEBHOOK, Fact.PERSON_LEFT, reason, who="ann"),))
+
+
+class Story:
+    """A book that has seen the call in progress."""
+
+    def __init__(self) -> None:
+        self.book = CloseBook()
+        assert self.book.absorb(picture(CALL, at=NOW)) == ()
+
+    def then(self, *rooms: Room, at: float = LATER) -> tuple[CloseEvent, ...]:
+        return self.book.absorb(picture(*rooms, at=at))
+
+    @property
+    def event(self) -> CloseEvent:
+        (event,) = self.book.events
+        return event
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_an_agent_that_is_gone_has_closed_with_who_it_was(story: Story) -> None:
+    (event,) = story.then(read(CALL, person()))
+    assert (event.agent, event.identity.raw, event.participant_sid) == ("closer", "agent-1", AGENT.sid)
+    assert (event.room.raw, event.room_sid) == ("r", "RM_r")
+    assert (event.dispatch, event.job, event.worker) == ("AD_1", "AJ_agent-1", "AW_1")
+    assert (event.began, event.at, event.duration) == (AGENT.joined_at, LATER, LATER - AGENT.joined_at)
+    assert (event.agent_gone, event.room_gone) == (True, False)
+
+
+def test_nothing_that_stays_has_closed(story: Story) -> None:
+    assert story.then(CALL) == ()
+    assert story.then(read(CALL, person(), AGENT)) == ()
+    assert story.then(read(CALL, AGENT)) == ()
+
+
+def test_a_dispatch_that_is_listed_after_the_agent_left_outlived_it(story: Story) -> None:
+    (event,) = story.then(read(CALL, person()))
+    assert Fact.DISPATCH_STAYS in {piece.fact for piece in event.evidence}
+
+
+def test_a_dispatch_list_older_than_the_leaving_proves_nothing_and_a_newer_one_does(story: Story) -> None:
+    gone = replace(read(CALL, person()), dispatches_at=NOW)
+    (event,) = story.then(gone)
+    assert event.cause is Cause.UNKNOWN
+    (event,) = story.then(replace(gone, dispatches=(), dispatches_at=LATER + 3), at=LATER + 3)
+    assert event.cause is Cause.DISPATCH_DELETED
+
+
+def test_an_agent_whose_job_was_listed_late_still_finds_its_dispatch() -> None:
+    story = Story()
+    newcomer = agent("agent-2")
+    unlisted = read(CALL, person(), AGENT, newcomer)
+    story.then(unlisted)
+    story.then(read(unlisted, person(), AGENT, at=NOW + 4), at=NOW + 4)
+    both = (DISPATCH, dispatch("", "agent-2", id="AD_2"))
+    story.then(read(unlisted, person(), AGENT, at=NOW + 6, dispatches=both), at=NOW + 6)
+    assert story.event.dispatch == "AD_2"
+    assert Fact.DISPATCH_STAYS in {piece.fact for piece in story.event.evidence}
+
+
+def test_an_agents_word_is_taken_with_its_reason_and_its_time(story: Story) -> None:
+    (event,) = story.then(read(CALL, person(), closed("task_completed")))
+    assert (event.cause, event.reason, event.at) == (Cause.TASK_COMPLETED, "task_completed", NOW + 1)
+    assert (event.agent_gone, close_words(event)) == (False, "task completed, agent stays")
+
+
+def test_an_error_is_told_in_the_agents_own_words(story: Story) -> None:
+    error = SessionError("APIConnectionError", "openai.LLM", "connection reset")
+    (event,) = story.then(read(CALL, person(), closed("error", error=error)))
+    assert event.error == error
+    assert close_words(event) == "error: openai.LLM APIConnectionError, connection reset, agent stays"
+
+
+def test_the_same_word_read_again_is_no_news_until_the_agent_is_seen_to_stay(story: Story) -> None:
+    story.then(read(CALL, person(), closed()))
+    (event,) = story.then(read(CALL, person(), closed(), at=LATER + 2), at=LATER + 2)
+    assert Fact.AGENT_STAYED in {piece.fact for piece in event.evidence}
+    assert story.then(read(CALL, person(), closed(), at=LATER + 4), at=LATER + 4) == ()
+
+
+def test_what_happens_long_after_a_close_is_added_and_does_not_change_its_cause(story: Story) -> None:
+    for at in (LATER, LATER + 2):
+        story.then(read(CALL, person(), closed(), at=at), at=at)
+    story.book.absorb_sighting(left("PARTICIPANT_REMOVED", at=LATER + 300, who=closed()))
+    assert (story.event.cause, story.event.agent_gone) == (Cause.CLOSED_BY_CODE, True)
+    assert story.event.revisions == ()
+
+
+def test_a_webhook_before_the_poll_and_one_after_it_end_in_the_same_event() -> None:
+    first, second = Story(), Story()
+    first.book.absorb_sighting(left("PARTICIPANT_REMOVED"))
+    first.then(read(CALL, person()))
+    second.then(read(CALL, person()))
+    second.book.absorb_sighting(left("PARTICIPANT_REMOVED"))
+    for story in (first, second):
+        assert story.event.cause is Cause.KICKED_BY_SOMEONE
+        assert story.event.dispatch == "AD_1"
+        assert len(story.event.evidence) == 3
+    assert first.event.revisions == ()
+    assert [revision.before.cause for revision in second.event.revisions] == [Cause.UNKNOWN]
+
+
+def test_an_agent_that_no_poll_ever_saw_is_known_from_its_webhook() -> None:
     book = CloseBook()
-    first = snapshot(before)
-    assert book.absorb(Snapshot(), first, ()) == ()
-    return book.absorb(first, snapshot(*([after] if after is not None else []), number=2, at=NOW + 2), actions)
+    (event,) = book.absorb_sighting(left("CONNECTION_TIMEOUT"))
+    assert (event.cause, event.agent, event.dispatch) == (Cause.AGENT_LOST, "closer", "")
 
 
-def with_facts(**facts: object) -> Room:
-    said = replace(AGENT, agent=replace(AGENT.agent, **facts))  # type: ignore[type-var]
-    return replace(BEFORE, participants=(person(), said))
+def test_a_line_that_says_something_else_than_before_says_so(story: Story) -> None:
+    room_gone = replace(CALL, people_at=NOW)
+    story.then(room_gone, at=NOW + 1)
+    story.then(at=LATER)
+    assert story.event.cause is Cause.ROOM_DELETED_BY_SOMEONE
+    (event,) = story.book.absorb_sighting(left("SERVER_SHUTDOWN"))
+    assert event.cause is Cause.SERVER_SHUTDOWN
+    assert "said before: room deleted by someone" in close_words(event)
+    assert any("so not “room deleted by someone”" in sentence for _, sentence in timeline(event))
+
+
+def test_who_hung_up_is_told_with_the_close_whichever_is_heard_first() -> None:
+    before, after = Story(), Story()
+    before.book.absorb_sighting(hung_up())
+    before.then(read(CALL, closed("participant_disconnected")))
+    after.then(read(CALL, closed("participant_disconnected")))
+    after.book.absorb_sighting(hung_up())
+    for story in (before, after):
+        assert close_words(story.event) == "user left: hung up, agent stays"
+
+
+def test_polling_sees_that_a_person_left_but_not_how(story: Story) -> None:
+    story.then(read(CALL, closed("participant_disconnected")))
+    assert close_words(story.event) == "user left, agent stays"
+    assert [piece.who for piece in story.event.evidence if piece.fact is Fact.PERSON_LEFT] == ["ann"]
+
+
+# Rooms
+
+
+def test_a_room_that_vanished_from_under_its_people_was_deleted(story: Story) -> None:
+    (event,) = story.then()
+    assert (event.cause, event.room_gone, event.agent_gone) == (Cause.ROOM_DELETED_BY_SOMEONE, True, True)
+
+
+def test_a_room_that_people_had_left_for_long_enough_ended_by_itself(story: Story) -> None:
+    story.then(read(CALL, AGENT))
+    (event,) = story.then(at=NOW + 21)
+    assert (event.cause, event.verdict.could_be) == (Cause.ROOM_ENDED_EMPTY, (Cause.ROOM_DELETED_BY_SOMEONE,))
+
+
+def test_a_room_that_people_had_left_only_just_was_deleted(story: Story) -> None:
+    story.then(read(CALL, AGENT))
+    (event,) = story.then(at=NOW + 12)
+    assert event.cause is Cause.ROOM_DELETED_BY_SOMEONE
+
+
+def test_a_room_that_nobody_ever_joined_ends_after_its_empty_timeout() -> None:
+    for lived, cause in ((8.0, Cause.ROOM_ENDED_EMPTY), (5.0, Cause.ROOM_DELETED_BY_SOMEONE)):
+        book = CloseBook()
+        book.absorb(picture(room("r", AGENT, created_at=NOW, empty_timeout=7.0), at=NOW + 1))
+        (event,) = book.absorb(picture(at=NOW + lived))
+        assert event.cause is cause
+
+
+def test_rooms_that_went_while_the_server_was_away_are_not_called_deleted(story: Story) -> None:
+    away = Failure(FailureKind.UNREACHABLE, "away")
+    assert story.book.absorb(snapshot(CALL, at=NOW + 1, failure=away)) == ()
+    (event,) = story.then()
+    assert event.cause is Cause.UNKNOWN
+    assert Cause.SERVER_SHUTDOWN in event.verdict.could_be
+
+
+def test_a_picture_that_could_not_be_renewed_closes_nothing(story: Story) -> None:
+    assert story.book.absorb(replace(picture(), failure=Failure(FailureKind.UNREACHABLE, "away"))) == ()
+
+
+# Our own actions
+
+
+def test_an_action_of_ours_explains_the_end_that_follows_it(story: Story) -> None:
+    story.book.absorb_record(record(Action.KICK))
+    (event,) = story.then(read(CALL, person()))
+    assert (event.cause, event.by) == (Cause.KICKED_BY_OPERATOR, "mira@ops1")
+
+
+def test_an_end_seen_before_the_actions_last_step_is_explained_by_it(story: Story) -> None:
+    story.book.absorb_record(record(Action.KICK, outcome=Outcome.RUNNING))
+    story.then(read(CALL, person()))
+    (event,) = story.book.absorb_record(record(Action.KICK, steps=(Step(LATER + 3, "confirmed"),)))
+    acted = [piece for piece in event.evidence if piece.fact is Fact.OPERATOR_ACTED]
+    assert [piece.outcome for piece in acted] == [Outcome.CONFIRMED]
 
 
 @pytest.mark.parametrize(
-    ("action", "cause"),
+    "more",
     [
-        (Action.KICK, Cause.KICKED_BY_OPERATOR),
-        (Action.SHUT_DOWN_JOB, Cause.SHUT_DOWN_BY_OPERATOR),
-        (Action.CLOSE_SESSION, Cause.CLOSED_BY_OPERATOR),
+        {"sent": False, "outcome": Outcome.REFUSED},
+        {"target": Target(Name.of("r"), "RM_other", AGENT.identity, AGENT.sid)},
+        {"target": Target(Name.of("r"), "RM_r", Name.of("ann"), "PA_ann")},
+        {"action": Action.DISPATCH_AGENT},
+        {"at": NOW - 400, "steps": (Step(NOW - 390, "confirmed"),)},
     ],
+    ids=["nothing sent", "another room", "another participant", "a dispatch", "long ago"],
 )
-def test_an_agent_gone_after_our_action_was_ended_by_the_operator(action: Action, cause: Cause) -> None:
-    (event,) = closes(BEFORE, EMPTY, record(action))
-    assert (event.cause, event.by, event.agent_gone, event.room_gone) == (cause, "mira@ops1", True, False)
+def test_what_was_not_aimed_at_it_explains_nothing(story: Story, more: dict[str, object]) -> None:
+    story.book.absorb_record(replace(record(Action.KICK), **more))  # type: ignore[arg-type]
+    (event,) = story.then(read(CALL, person()))
+    assert (event.cause, event.by) == (Cause.UNKNOWN, "")
 
 
-def test_a_room_gone_after_our_delete_was_deleted_by_the_operator() -> None:
-    target = Target(Name.of("r"), "RM_r")
-    (event,) = closes(BEFORE, None, record(Action.DELETE_ROOM, target=target))
-    assert (event.cause, event.room_gone) == (Cause.ROOM_DELETED_BY_OPERATOR, True)
+# The book
 
 
-def test_a_refused_action_and_one_on_another_room_explain_nothing() -> None:
-    elsewhere = record(Action.KICK, target=Target(Name.of("r"), "RM_other", AGENT.identity, AGENT.sid))
-    (event,) = closes(BEFORE, EMPTY, record(Action.KICK, outcome=Outcome.REFUSED), elsewhere)
-    assert (event.cause, event.by) == (Cause.AGENT_LEFT, "")
+def test_the_book_is_bounded_and_forgets_the_oldest() -> None:
+    book = CloseBook(kept=3)
+    for number in range(5):
+        book.absorb_sighting(left("ROOM_DELETED", who=agent(f"agent-{number}")))
+    assert [event.identity.raw for event in book.events] == ["agent-2", "agent-3", "agent-4"]
 
 
-def test_an_agent_gone_with_its_dispatch_was_shut_down() -> None:
-    (event,) = closes(BEFORE, replace(EMPTY, dispatches=()))
-    assert event.cause is Cause.SHUT_DOWN
-
-
-def test_an_agent_gone_with_its_dispatch_still_there_is_not_explained() -> None:
-    (event,) = closes(BEFORE, EMPTY)
-    assert event.cause is Cause.AGENT_LEFT
-
-
-def test_a_room_that_is_gone_without_us_has_ended() -> None:
-    (event,) = closes(BEFORE, None)
-    assert event.cause is Cause.ROOM_ENDED
-
-
-@pytest.mark.parametrize(
-    ("reason", "cause"),
-    [
-        ("participant_disconnected", Cause.USER_LEFT),
-        ("task_completed", Cause.TASK_COMPLETED),
-        ("user_initiated", Cause.CLOSED_BY_CODE),
-        ("error", Cause.ERROR),
-    ],
-)
-def test_the_agents_own_word_says_why_its_session_closed(reason: str, cause: Cause) -> None:
-    report = CloseReport(reason, at=NOW + 1)
-    (event,) = closes(BEFORE, with_facts(session=SessionState.CLOSED, close=report))
-    assert (event.cause, event.agent_gone, event.duration) == (cause, False, 61.0)
-
-
-def test_an_error_is_told_with_its_source_and_message() -> None:
-    error = SessionError("APIConnectionError", "LLM", "no route")
-    (event,) = closes(BEFORE, with_facts(session=SessionState.CLOSED, close=CloseReport("error", error=error)))
-    assert close_words(event) == "error: LLM APIConnectionError, no route"
-
-
-def test_the_operator_that_the_agent_names_closed_it() -> None:
-    report = CloseReport("user_initiated", at=NOW, by="joe@ops2")
-    (event,) = closes(BEFORE, with_facts(session=SessionState.CLOSED, close=report))
-    assert (event.cause, event.by) == (Cause.CLOSED_BY_OPERATOR, "joe@ops2")
-
-
-def test_an_event_grows_when_the_agent_leaves_later_and_is_told_once() -> None:
+def test_what_an_earlier_run_knew_goes_on_growing(story: Story) -> None:
+    (event,) = story.then(read(CALL, person()))
     book = CloseBook()
-    closed = with_facts(session=SessionState.CLOSED, close=CloseReport("task_completed", at=NOW))
-    pictures = [snapshot(BEFORE), snapshot(closed, number=2), snapshot(closed, number=3), snapshot(EMPTY, number=4)]
-    told = [book.absorb(before, after, ()) for before, after in zip([Snapshot(), *pictures], pictures, strict=False)]
-    assert [len(events) for events in told] == [0, 1, 0, 1]
-    assert told[3][0].cause is Cause.TASK_COMPLETED
-    assert told[3][0].agent_gone
-    assert len(list(book.events)) == 1
-
-
-def test_a_session_that_was_closed_before_we_looked_is_an_event_too() -> None:
-    closed = with_facts(session=SessionState.CLOSED, close=CloseReport("task_completed", at=NOW))
-    assert len(CloseBook().absorb(Snapshot(), snapshot(closed), ())) == 1
-
-
-def test_a_picture_that_could_not_be_renewed_proves_nothing() -> None:
-    failed = replace(snapshot(number=2), failure=Failure(FailureKind.UNREACHABLE, "refused"))
-    assert CloseBook().absorb(snapshot(BEFORE), failed, ()) == ()
+    book.restore([event])
+    (grown,) = book.absorb_sighting(left("PARTICIPANT_REMOVED"))
+    assert grown.cause is Cause.KICKED_BY_SOMEONE
+    assert len(book.events) == 1

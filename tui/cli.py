@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
+import time
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tui import __version__
-from tui.config import default_operator, load_thresholds, truthy
+from tui.config import DEFAULT_BUDGET, Sources, default_operator, listen_address, load_thresholds, truthy
 from tui.model.signs import Thresholds
 from tui.model.snapshot import FailureKind
+from tui.model.text import safe_text
 from tui.settings import Connection, SettingsError, resolve
 
 if TYPE_CHECKING:
@@ -25,8 +29,6 @@ if TYPE_CHECKING:
 Read = TypeVar("Read")
 
 EXIT_FAILED, EXIT_USAGE, EXIT_AUTHENTICATION, EXIT_UNREACHABLE = 1, 2, 3, 4
-DEFAULT_BUDGET = 600
-"""Requests a minute, well under LiveKit Cloud's limit of about 1,000 a project."""
 DEMO_BUDGET = 6_000
 """The demo's server is this very process: nobody else needs its requests."""
 SEEN_BY_ALL = (
@@ -41,8 +43,8 @@ class View:
 
     thresholds: Thresholds
     operator: str
-    interval_s: float
-    budget: int
+    sources: Sources
+    history: Path | None
     read_only: bool
 
 
@@ -81,13 +83,24 @@ _VIEW = _options(
         "--interval", type=click.FloatRange(min=0.2, max=3600), default=2.0, help="Seconds between two polls."
     ),
     click.option("--read-only", is_flag=True, help="Look, never change. Also LK_TUI_READ_ONLY=1."),
+    click.option(
+        "--observe",
+        type=click.IntRange(0, 50),
+        default=None,
+        help="Rooms observed from inside at once: the open one, then those on screen.  [default: 1; read-only: 0]",
+    ),
+    click.option("--no-probe", is_flag=True, help="Don't ask agents whether they still answer."),
+    click.option("--history", type=click.Path(path_type=Path), help="Where closes and actions are kept."),
+    click.option("--no-history", is_flag=True, help="Keep nothing."),
 )
+_WEBHOOK = click.option("--webhook", metavar="[HOST:]PORT", help="Listen for LiveKit's webhooks.")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lk-tui")
 @_CONNECTION
 @_VIEW
+@_WEBHOOK
 @click.pass_context
 def cli(context: click.Context, /, **flags: Any) -> None:
     """Supervise live LiveKit rooms from a terminal: see who waits, what agents do, and act at exactly the strength
@@ -102,7 +115,7 @@ def cli(context: click.Context, /, **flags: Any) -> None:
             option = "--" + given[0].replace("_", "-")
             raise click.UsageError(f"{option} goes after the command: lk-tui {context.invoked_subcommand} {option} …")
         return
-    view = _view(flags, DEFAULT_BUDGET)
+    view = _view(flags, DEFAULT_BUDGET, history=True)
     connection = _connection(flags)
     warning = SEEN_BY_ALL if flags["api_secret"] else ""
 
@@ -122,8 +135,8 @@ def cli(context: click.Context, /, **flags: Any) -> None:
             where,
             operator=view.operator,
             thresholds=view.thresholds,
-            interval_s=view.interval_s,
-            budget=view.budget,
+            sources=view.sources,
+            history=view.history,
             warning=warning,
         )
     )
@@ -135,7 +148,8 @@ def cli(context: click.Context, /, **flags: Any) -> None:
 @click.option("--seed", type=int, default=None, help="The same seed gives the same traffic.")
 def demo(rooms: int, seed: int | None, **flags: Any) -> None:
     """Open the dashboard on a built-in server with simulated calls, agents and troubles. Every action works on it."""
-    view = _view(flags, DEMO_BUDGET)
+    # Its closes are not of this world: they are kept only where a place for them is named.
+    view = _view(flags, DEMO_BUDGET, history=flags["history"] is not None)
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Connection]:
@@ -157,8 +171,8 @@ def demo(rooms: int, seed: int | None, **flags: Any) -> None:
             where,
             operator=view.operator,
             thresholds=view.thresholds,
-            interval_s=view.interval_s,
-            budget=view.budget,
+            sources=view.sources,
+            history=view.history,
         )
     )
 
@@ -192,12 +206,69 @@ def rooms(*, json_: bool, budget: int | None, config: Path | None, **flags: Any)
     click.echo((oneshot.as_json if json_ else oneshot.as_text)(rows, snapshot.at))
 
 
+@cli.command()
+@click.option("--since", default=None, metavar="TIME", help="Only closes of the last 90s, 15m, 1h, 2d, 1w.")
+@click.option("--room", default="", help="Only rooms whose name holds this.")
+@click.option("--cause", default=None, help="Only this cause, or those with this word in them: error, operator, room.")
+@click.option("--project", default="", help="Only this server, by its URL.")
+@click.option("--json", "json_", is_flag=True, help="As JSON, a documented contract: an array; with --follow, lines.")
+@click.option("--follow", is_flag=True, help="Go on, with every close that is new or of which more becomes known.")
+@click.option("--history", type=click.Path(path_type=Path), help="The history to read, if not the usual one.")
+def closes(
+    *, since: str | None, room: str, cause: str | None, project: str, json_: bool, follow: bool, history: Path | None
+) -> None:
+    """Print why agents' sessions closed, from what lk-tui kept. Needs no server."""
+    from tui import closes as command
+    from tui.history.store import HistoryError, Wanted
+
+    try:
+        wanted = Wanted(
+            since=time.time() - command.seconds_of(since) if since is not None else 0.0,
+            room=room,
+            causes=command.causes_of(cause) if cause is not None else frozenset(),
+            project=project.rstrip("/"),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    path = _history_path(history)
+    if not path.exists():
+        click.echo(f"lk-tui: there is no history yet: {safe_text(str(path), 4096)}", err=True)
+    try:
+        if follow:
+            line = command.as_json_line if json_ else command.as_line
+            for event in command.follow(path, wanted):
+                click.echo(line(event))
+        elif json_:
+            click.echo(command.as_json(command.read(path, wanted)))
+        else:
+            for event in command.read(path, wanted):
+                click.echo(command.as_line(event))
+    except HistoryError as error:
+        click.echo(f"lk-tui: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        # The way to end --follow.
+        return
+
+
 def main() -> None:
     """The `lk-tui` command."""
+    if not sys.warnoptions:
+        # They are for the libraries' developers: PyJWT's about a short secret would stand above what we say ourselves.
+        warnings.simplefilter("ignore")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Printable is not the same as known to an old locale.
+        sys.stdout.reconfigure(errors="backslashreplace")
     cli(prog_name="lk-tui")
 
 
 def _run(app: Supervisor) -> None:
+    from tui.ui.terminal import end_with_terminal, has_terminal
+
+    if not has_terminal():
+        click.echo("lk-tui: the dashboard needs a terminal: without one, use `lk-tui rooms`", err=True)
+        sys.exit(EXIT_USAGE)
+    end_with_terminal()
     app.run()
     sys.exit(app.return_code or 0)
 
@@ -206,15 +277,32 @@ def _given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
-def _view(flags: dict[str, Any], budget: int) -> View:
+def _view(flags: dict[str, Any], budget: int, *, history: bool) -> View:
+    read_only = flags["read_only"] or _settings(lambda: truthy(os.environ.get("LK_TUI_READ_ONLY"), "LK_TUI_READ_ONLY"))
+    if flags["history"] is not None and flags["no_history"]:
+        raise click.UsageError("--history and --no-history exclude each other")
+    webhook = flags.get("webhook")
+    # An observer is nobody's business, but it is a participant, and webhooks tell of it.
+    observe = flags["observe"] if flags["observe"] is not None else 0 if read_only else 1
     return View(
         thresholds=_settings(lambda: load_thresholds(flags["config"])),
         operator=flags["operator"] or default_operator(),
-        interval_s=flags["interval"],
-        budget=flags["budget"] or budget,
-        read_only=flags["read_only"]
-        or _settings(lambda: truthy(os.environ.get("LK_TUI_READ_ONLY"), "LK_TUI_READ_ONLY")),
+        sources=Sources(
+            flags["interval"],
+            flags["budget"] or budget,
+            probe=not flags["no_probe"],
+            webhook=_settings(lambda: listen_address(webhook)) if webhook else None,
+            observe=observe,
+        ),
+        history=_history_path(flags["history"]) if history and not flags["no_history"] else None,
+        read_only=read_only,
     )
+
+
+def _history_path(named: Path | None) -> Path:
+    from tui.history.store import default_path
+
+    return named or default_path()
 
 
 def _connection(flags: dict[str, Any]) -> Connection:

@@ -6,15 +6,42 @@ import getpass
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tui.model.signs import Thresholds
 from tui.model.text import safe_text
 from tui.settings import SettingsError, read_file
 
+DEFAULT_BUDGET = 600
+"""Requests a minute, well under LiveKit Cloud's limit of about 1,000 a project."""
 LONGEST_S = 1e9
 """Seconds, some 30 years: the largest threshold, in effect `never`."""
+HIGHEST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is asked of each source of evidence.
+
+    `interval_s` are the seconds between two polls, `budget` the requests a minute; `probe` says whether agents are
+    asked for signs of life; `webhook` is where LiveKit's webhooks are listened for, None for not at all; `observe` is
+    how many rooms may be observed from inside at once: 1 means the one that is open, 0 none.
+    """
+
+    interval_s: float = 2.0
+    budget: int = DEFAULT_BUDGET
+    probe: bool = True
+    webhook: tuple[str, int] | None = None
+    observe: int = 1
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """`[HOST:]PORT` as host and port; without a host, this machine alone. Raises SettingsError."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > HIGHEST_PORT:
+        raise SettingsError(f"--webhook {safe_text(text)}: a port is wanted, or HOST:PORT, as in 9000 or 0.0.0.0:9000")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def load_thresholds(path: Path | None) -> Thresholds:

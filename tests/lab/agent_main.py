@@ -4,21 +4,33 @@
 
 AGENT_NAME sets explicit dispatch, LAB_HELPER=0 leaves the lk-tui helper out. A room's metadata, a JSON object, may say
 when the helper is called: {"supervise": "first" | "connected" | "last"}, which is before connecting and before the
-session starts (as without metadata), between the two, or after both.
+session starts (as without metadata), between the two, or after both; and that its agent has a model, which fails
+whenever it is asked: {"llm": "broken"}.
 
 It prints one JSON object a line for what only the agent's process knows: see `say`. RPC methods of its own let a test
-make the agent's *code* act: `lab.shutdown` calls ctx.shutdown(payload), `lab.fail` ends the session by errors that say
-the payload, `lab.jam` makes every later attempt to close the session hang.
+make the agent's *code* act: `lab.aclose` closes the session, `lab.shutdown` calls ctx.shutdown(payload), `lab.fail`
+ends the session by errors that say the payload, `lab.reply` asks the model for so many replies as the payload says,
+`lab.jam` makes every later attempt to close the session hang.
 """
 
 import asyncio
 import json
 import os
 import sys
+from typing import Any
 
 from livekit import agents, rtc
-from livekit.agents import Agent, AgentSession, CloseEvent, JobContext, WorkerOptions
-from livekit.agents.llm import LLMError
+from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    Agent,
+    AgentSession,
+    APIConnectionError,
+    APIConnectOptions,
+    CloseEvent,
+    JobContext,
+    WorkerOptions,
+)
+from livekit.agents.llm import LLM, ChatContext, LLMError, LLMStream, Tool
 
 from tui import agent as lk_tui
 
@@ -33,10 +45,32 @@ def say(event: str, room: str, **details: object) -> None:
     sys.stdout.flush()
 
 
+class BrokenLLM(LLM[Any]):
+    """A model whose provider can't be reached."""
+
+    def chat(
+        self,
+        *,
+        chat_ctx: ChatContext,
+        tools: list[Tool] | None = None,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+        **_: Any,
+    ) -> LLMStream:
+        """A stream that fails."""
+        return _BrokenStream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options)
+
+
+class _BrokenStream(LLMStream):
+    async def _run(self) -> None:
+        raise APIConnectionError("the model's provider is away", retryable=False)
+
+
 async def entrypoint(ctx: JobContext) -> None:
     """One job: join, say so, and stay."""
-    session: AgentSession[None] = AgentSession()
     name = ctx.job.room.name
+    asked: dict[str, str] = json.loads(ctx.job.room.metadata or "{}")
+    session: AgentSession[None] = AgentSession(llm=BrokenLLM()) if asked.get("llm") == "broken" else AgentSession()
+    closing: set[asyncio.Task[None]] = set()
 
     @session.on("close")
     def on_close(event: CloseEvent) -> None:
@@ -51,8 +85,7 @@ async def entrypoint(ctx: JobContext) -> None:
 
     ctx.add_shutdown_callback(on_shutdown)
 
-    wanted = json.loads(ctx.job.room.metadata or "{}").get("supervise", "first")
-    when = "never" if os.environ.get("LAB_HELPER") == "0" else wanted
+    when = "never" if os.environ.get("LAB_HELPER") == "0" else asked.get("supervise", "first")
     if when == "first":
         lk_tui.supervise(ctx, session)
     await ctx.connect()
@@ -61,6 +94,15 @@ async def entrypoint(ctx: JobContext) -> None:
     await session.start(agent=Agent(instructions="You answer the phone."), room=ctx.room)
     if when == "last":
         lk_tui.supervise(ctx, session)
+
+    async def aclose(_: rtc.RpcInvocationData) -> str:
+        closing.add(asyncio.create_task(session.aclose()))
+        return ""
+
+    async def reply(call: rtc.RpcInvocationData) -> str:
+        for _ in range(int(call.payload)):
+            await session.generate_reply(instructions="Say hello.")
+        return ""
 
     async def shutdown(call: rtc.RpcInvocationData) -> str:
         # Soon, not now: leaving the room would cut the answer off.
@@ -78,7 +120,7 @@ async def entrypoint(ctx: JobContext) -> None:
         await session._lock.acquire()
         return ""
 
-    for method in (shutdown, fail, jam):
+    for method in (aclose, shutdown, fail, reply, jam):
         ctx.room.local_participant.register_rpc_method(f"lab.{method.__name__}", method)
     say("ready", name, identity=ctx.room.local_participant.identity)
 

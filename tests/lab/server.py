@@ -65,7 +65,8 @@ def _give_up(why: str) -> NoReturn:
     pytest.skip(message)
 
 
-def _free_port(kind: socket.SocketKind) -> int:
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of 127.0.0.1 that nobody listens on just now."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -166,14 +167,14 @@ class LabServer:
         return self._directory / "livekit.yaml"
 
     def _write_config(self) -> None:
-        self._port = _free_port(socket.SOCK_STREAM)
+        self._port = free_port(socket.SOCK_STREAM)
         config: dict[str, object] = {
             "port": self._port,
             "bind_addresses": ["127.0.0.1"],
             "keys": {self.api_key: self.api_secret},
             "rtc": {
-                "tcp_port": _free_port(socket.SOCK_STREAM),
-                "udp_port": _free_port(socket.SOCK_DGRAM),
+                "tcp_port": free_port(socket.SOCK_STREAM),
+                "udp_port": free_port(socket.SOCK_DGRAM),
                 "use_external_ip": False,
                 "node_ip": "127.0.0.1",
                 # or it would offer every address of the machine, and media would leave loopback

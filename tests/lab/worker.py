@@ -30,6 +30,7 @@ class LabWorker:
             "LAB_HELPER": "1" if helper else "0",
         }
         self.agent_name = agent_name
+        self.helper = helper
         self.process = LabProcess(f"worker {agent_name or '(auto)'}", directory / f"worker-{agent_name or 'auto'}.log")
 
     def start(self) -> None:
@@ -62,6 +63,11 @@ class LabWorker:
             if wanted.items() <= event.items():
                 found.append(event)
         return found
+
+    def has_logged(self, *words: str) -> bool:
+        """Whether a line of the log holds all these words."""
+        lines = self.process.log.read_text(errors="replace").splitlines()
+        return any(all(word in line for word in words) for line in lines)
 
     async def wait_for(
         self,

@@ -49,6 +49,8 @@ class Progress:
         """Note that a change is being sent, by the name of the call."""
         self.sent.append(what)
         self.record = replace(self.record, sent=True)
+        # At once: what it does may be seen before it is answered.
+        self._publish(self.record)
 
     def sent_nothing(self) -> None:
         """Take the latest `sending` back: it was held up before it left."""

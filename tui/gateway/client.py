@@ -53,6 +53,10 @@ TOKEN_TTL = timedelta(seconds=60)
 """The helper accepts no request token that lives longer (docs/helper-protocol.md)."""
 RPC_TIMEOUT_S = 5.0
 """How long an agent may take to answer a request, after it was acknowledged."""
+PROBE = "lk-tui.probe"
+"""An RPC method that agents need not have: that they say so is answer enough."""
+PROBE_TIMEOUT_S = 2.0
+"""As long as livekit-server waits for an acknowledgement (1.13.5; fixed)."""
 
 ROOMS = "RoomService"
 DISPATCHES = "AgentDispatchService"
@@ -64,6 +68,8 @@ _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 """An access token: livekit-server quotes one that it refuses (1.13.5, pkg/service/auth.go)."""
 _RPC_ERROR = re.compile(r"RpcError (\d+): ?(.*)", re.DOTALL)
 _RPC_UNSUPPORTED, _RPC_NO_CONNECTION, _RPC_NO_RESPONSE = 1400, 1501, 1502
+_RPC_UNDELIVERED = frozenset({1401, 1403, 1503, 1505})
+"""Recipient not found, not supported by the server, recipient disconnected, failed to send: not the agent's words."""
 
 
 class Gateway:
@@ -146,6 +152,26 @@ class Gateway:
         )
         found = (convert.dispatch(message) for message in answer.agent_dispatches)
         return tuple(sorted(found, key=lambda dispatch: (dispatch.created_at or 0.0, dispatch.id)))
+
+    async def probe(self, room: Name, identity: Name) -> bool:
+        """Whether the process behind a participant answers at all; that it doesn't takes 2 s to know.
+
+        Any other error proves nothing: a participant that has left is `NoResponseError` after 3 s, one that is still
+        joining `ServerFailedError`. The participant's own code takes no notice, unless it has the method.
+        """
+        request = room_pb.PerformRpcRequest(
+            room=room.raw,
+            destination_identity=identity.raw,
+            method=PROBE,
+            response_timeout_ms=int(PROBE_TIMEOUT_S * 1000),
+        )
+        try:
+            await self._ask(ROOMS, "PerformRpc", request, _admin(room), room_pb.PerformRpcResponse, timeout=TIMEOUT_S)
+        except (MethodUnsupportedError, AgentRefusedError):
+            return True
+        except AgentNotAnsweringError:
+            return False
+        return True
 
     # What changes
 
@@ -335,4 +361,6 @@ def _rpc_refusal(code: int, said: str) -> GatewayError:
         return MethodUnsupportedError("the agent does not run the lk-tui helper")
     if code in (_RPC_NO_CONNECTION, _RPC_NO_RESPONSE):
         return AgentNotAnsweringError("the agent does not answer: its process hangs or is dead")
+    if code in _RPC_UNDELIVERED:
+        return ServerFailedError(f"the request did not reach the agent: {said} ({code})")
     return AgentRefusedError(f"the agent refused: {said} ({code})")

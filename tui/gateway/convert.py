@@ -9,8 +9,11 @@ from typing import Any
 from livekit.protocol import agent as agent_pb
 from livekit.protocol import agent_dispatch as dispatch_pb
 from livekit.protocol import models as models_pb
+from livekit.protocol import webhook as webhook_pb
 
+from tui.model.evidence import Evidence, Fact, Sighting, Source, published
 from tui.model.room import (
+    Agent,
     AgentFacts,
     CloseReport,
     Dispatch,
@@ -33,6 +36,8 @@ _STATES = {number: name.lower() for name, number in models_pb.ParticipantInfo.St
 _SOURCES = {number: name.lower() for name, number in models_pb.TrackSource.items()}
 _TRACK_TYPES = {number: name.lower() for name, number in models_pb.TrackType.items()}
 _JOB_STATUSES = {number: name.removeprefix("JS_").lower() for name, number in agent_pb.JobStatus.items()}
+_DISCONNECT_REASONS = {number: name for name, number in models_pb.DisconnectReason.items()}
+_FRESH_S = 2.0
 _KIND_OF = {kind.value: kind for kind in Kind}
 _STATE_OF = {state.value: state for state in ParticipantState}
 _SESSION_OF = {state.value: state for state in SessionState}
@@ -46,6 +51,8 @@ def room(message: models_pb.Room) -> Room:
         created_at=message.creation_time_ms / 1000 or float(message.creation_time),
         reported_people=message.num_participants,
         reported_publishers=message.num_publishers,
+        empty_timeout=float(message.empty_timeout),
+        departure_timeout=float(message.departure_timeout),
         metadata=safe_text(message.metadata, TEXT_LIMIT),
     )
 
@@ -79,6 +86,37 @@ def dispatch(message: dispatch_pb.AgentDispatch) -> Dispatch:
         created_at=message.state.created_at / 1e9 or None,
         metadata=safe_text(message.metadata, TEXT_LIMIT),
     )
+
+
+def disconnect_reason(number: int) -> str:
+    """A DisconnectReason by its protobuf name; empty for an unknown one, a word for one newer than our protobuf."""
+    if number == models_pb.DisconnectReason.UNKNOWN_REASON:
+        return ""
+    return _DISCONNECT_REASONS.get(number, f"REASON_{number}")
+
+
+def webhook(message: webhook_pb.WebhookEvent, at: float) -> Sighting | None:
+    """What a webhook, which came at `at`, is evidence for: somebody left, or the room ended; None for all others."""
+    if message.created_at and at - message.created_at > _FRESH_S:
+        # It was held up on the way. When it is not, our clock is finer: theirs has whole seconds.
+        at = float(message.created_at)
+    name, sid = Name.of(message.room.name), safe_text(message.room.sid)
+    if message.event == "room_finished":
+        return Sighting(name, sid, (Evidence(at, Source.WEBHOOK, Fact.ROOM_ENDED),))
+    if message.event not in ("participant_left", "participant_connection_aborted"):
+        return None
+    reason = disconnect_reason(message.participant.disconnect_reason)
+    return left(name, sid, participant(message.participant), Source.WEBHOOK, reason, at)
+
+
+def left(room: Name, room_sid: str, who: Participant, source: Source, reason: str, at: float) -> Sighting | None:
+    """That a participant left, as evidence: about the agent, or, for a person, about the room; None for others."""
+    if who.is_agent:
+        evidence = (*published(who, at), Evidence(at, source, Fact.AGENT_LEFT, reason))
+        return Sighting(room, room_sid, evidence, Agent(who))
+    if who.is_person:
+        return Sighting(room, room_sid, (Evidence(at, source, Fact.PERSON_LEFT, reason, who=who.identity.safe),))
+    return None
 
 
 def _job(message: agent_pb.Job) -> Job:

@@ -19,17 +19,27 @@ from livekit.protocol import models as models_pb
 from tui.gateway import convert
 from tui.gateway.backoff import BackOff
 from tui.gateway.budget import Budget, Share
-from tui.gateway.errors import GatewayError, MissingError, RateLimitedError
+from tui.gateway.errors import (
+    AuthenticationError,
+    GatewayError,
+    MissingError,
+    NotLiveKitError,
+    RateLimitedError,
+)
+from tui.gateway.probing import Probing
 from tui.gateway.reader import Reader
-from tui.gateway.schedule import Kind, Read, Schedule
+from tui.gateway.schedule import LISTS, Kind, Read, Schedule
 from tui.model import carry
-from tui.model.room import Room
+from tui.model.evidence import SourceStatus
+from tui.model.room import Participant, Room
 from tui.model.snapshot import Failure, FailureKind, Snapshot
 
 CONCURRENCY = 8
 """Room reads under way at once."""
 DISPATCH_CONCURRENCY = 4
 """Of these, dispatch reads: each on a dead node's room hangs for 3 s, and must not keep participants waiting."""
+PROBE_CONCURRENCY = 8
+"""Probes under way at once, besides the reads: one that is not answered takes 2 s, or 4 s if that is news."""
 ROOM_WAIT_S = 1.0
 """How long a cycle waits for its room reads before it publishes without the late ones."""
 READ_TIMEOUT_S = 5.0
@@ -43,8 +53,8 @@ _log = logging.getLogger(__name__)
 class Poller:
     """Reads a project into snapshots. One at a time per gateway: it assumes that the request budget is its own.
 
-    `clock` gives seconds since 1970; pacing goes by the running loop's clock. Raises ValueError for a budget below
-    `tui.gateway.budget.LEAST_BUDGET`.
+    `probe` says whether agents are asked for signs of life. `clock` gives seconds since 1970; pacing goes by the
+    running loop's clock. Raises ValueError for a budget below `tui.gateway.budget.LEAST_BUDGET`.
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class Poller:
         *,
         interval_s: float = 2.0,
         budget: int = 600,
+        probe: bool = True,
         clock: Callable[[], float] = time.time,
         chance: random.Random | None = None,
     ) -> None:
@@ -64,6 +75,7 @@ class Poller:
         self._clock = clock
         self._back_off = BackOff(chance or random.Random())  # noqa: S311 - spreads retries, guards nothing
         self._schedule = Schedule()
+        self._probing = Probing(on=probe)
         self._listed: dict[str, models_pb.Room] = {}
         self._rooms: dict[str, Room] = {}
         self._good: Mapping[str, Room] = {}
@@ -72,7 +84,8 @@ class Poller:
         self._polling = asyncio.Lock()
         self._woken = asyncio.Event()
         self._agenda: deque[Read] = deque()
-        self._under_way: dict[tuple[Kind, str], asyncio.Task[None]] = {}
+        self._under_way: dict[tuple[Kind, str, str], asyncio.Task[None]] = {}
+        self._probes: dict[str, asyncio.Task[None]] = {}
         self._fresh: set[asyncio.Task[None]] = set()
         self._began = 0.0
 
@@ -93,15 +106,27 @@ class Poller:
     async def close(self) -> None:
         """End all reads under way; `run` does so by itself."""
         self._agenda.clear()
-        tasks = tuple(self._under_way.values())
+        tasks = (*self._under_way.values(), *self._probes.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def probe_status(self) -> SourceStatus:
+        """Whether agents are probed, and how many of them don't answer."""
+        return self._probing.status
 
     def watch(self, visible: Sequence[str], opened: str | None) -> None:
         """Tell what is looked at: the SIDs of the rooms on screen, and of the one whose details are open."""
         self._schedule.visible = tuple(visible)
         self._schedule.opened = opened
+
+    def touch(self, room_sid: str) -> None:
+        """Somebody told that something happened in this room: read it next, and at once if it is on screen."""
+        if room_sid in self._rooms:
+            self._schedule.changed(room_sid)
+            if room_sid == self._schedule.opened or room_sid in self._schedule.visible:
+                self._woken.set()
 
     def wake(self, room_sid: str | None = None) -> None:
         """Poll now, this room first if one is given, whatever back-off is on. Many calls make one poll."""
@@ -133,13 +158,14 @@ class Poller:
     async def poll_everything(self) -> Snapshot:
         """All rooms with the participants and dispatches of each, once, for a one-shot command.
 
-        Paced by concurrency alone, unless it takes more requests than the budget of a minute. Raises the
-        `GatewayError` if the rooms can't be listed; a room that can't be read has its `trouble`.
+        Paced by concurrency alone, unless it takes more requests than the budget of a minute. Nobody is probed: that an
+        agent doesn't answer takes several seconds to know. Raises the `GatewayError` if the rooms can't be listed; a
+        room that can't be read has its `trouble`.
         """
         async with self._polling:
             await self._afford(Share.LISTING)
             listed_at = await self._list_rooms()
-            reads = [Read(kind, sid) for sid in self._rooms for kind in Kind]
+            reads = [Read(kind, sid) for sid in self._rooms for kind in LISTS]
             paced = 1 + len(reads) > self._budget.per_minute
             left = iter(reads)
 
@@ -182,6 +208,7 @@ class Poller:
             rooms[sid] = room
         for sid in self._rooms.keys() - rooms.keys():
             self._schedule.forget(sid)
+            self._probing.forget(sid)
         self._listed, self._rooms = listed, rooms
         return at
 
@@ -196,7 +223,8 @@ class Poller:
         """Read what is due; return when all of it has arrived, or in time to publish without the late ones."""
         until = _monotonic() + min(self._interval, ROOM_WAIT_S)
         self._fresh.clear()
-        self._agenda = self._schedule.plan(self._began, self._interval, self._budget.affordable + CONCURRENCY)
+        probes = self._probing.due(self._schedule.visible, self._schedule.opened, self._began, self._interval)
+        self._agenda = self._schedule.plan(self._began, self._interval, self._budget.affordable + CONCURRENCY, probes)
         self._start_reads()
         while self._fresh and (left := until - _monotonic()) > 0:
             await asyncio.wait(self._fresh, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -210,23 +238,41 @@ class Poller:
         later: list[Read] = []
         while self._agenda and len(self._under_way) < CONCURRENCY and not self._back_off.left(now):
             read = self._agenda.popleft()
-            key = (read.kind, read.sid)
-            if key in self._under_way or read.sid not in self._rooms:
+            if not self._is_wanted(read):
                 continue
-            if read.kind is Kind.DISPATCHES and self._dispatch_reads() >= DISPATCH_CONCURRENCY:
+            if self._must_wait(read.kind):
                 later.append(read)
             elif self._budget.take(Share.URGENT if read.urgent else Share.BACKGROUND, now, self._interval):
-                self._schedule.started(read, now)
-                task = asyncio.create_task(self._read(read))
-                self._under_way[key] = task
-                self._fresh.add(task)
-                task.add_done_callback(partial(self._ended, key))
+                self._start(read, now)
         self._agenda.extendleft(reversed(later))
 
-    def _dispatch_reads(self) -> int:
-        return sum(1 for kind, _ in self._under_way if kind is Kind.DISPATCHES)
+    def _is_wanted(self, read: Read) -> bool:
+        """Whether what is to be read is still there, and not being read just now."""
+        if read.kind is Kind.PROBE:
+            return read.agent in self._probing and read.agent not in self._probes
+        return read.sid in self._rooms and read.key not in self._under_way
 
-    def _ended(self, key: tuple[Kind, str], task: asyncio.Task[None]) -> None:
+    def _must_wait(self, kind: Kind) -> bool:
+        """Whether as many reads of this kind are under way as may be."""
+        if kind is Kind.PROBE:
+            return len(self._probes) >= PROBE_CONCURRENCY
+        if kind is Kind.DISPATCHES:
+            return sum(1 for other, *_ in self._under_way if other is kind) >= DISPATCH_CONCURRENCY
+        return False
+
+    def _start(self, read: Read, now: float) -> None:
+        if read.kind is Kind.PROBE:
+            self._probing.started(read.agent, now)
+            # No cycle waits for it: silence takes long, and an answer may as well be on the next picture.
+            probe = self._probes[read.agent] = asyncio.create_task(self._probe(read))
+            probe.add_done_callback(lambda _: self._probes.pop(read.agent))
+            return
+        self._schedule.started(read, now)
+        task = self._under_way[read.key] = asyncio.create_task(self._read(read))
+        self._fresh.add(task)
+        task.add_done_callback(partial(self._ended, read.key))
+
+    def _ended(self, key: tuple[Kind, str, str], task: asyncio.Task[None]) -> None:
         del self._under_way[key]
         self._fresh.discard(task)
 
@@ -272,6 +318,9 @@ class Poller:
         after = self._rooms[sid] = carry.with_participants(before, participants, self._clock())
         agents = carry.agent_sids(after)
         self._schedule.agents_are(sid, any_there=bool(agents))
+        self._probing.agents_are(sid, carry.probed_agents(after))
+        for agent in carry.newly_published(before, after):
+            self._probing.published(agent, _monotonic())
         if before.participants is None:
             if agents:
                 self._agenda.append(Read(Kind.DISPATCHES, sid))
@@ -291,6 +340,54 @@ class Poller:
         after = self._rooms[asked.sid] = carry.with_dispatches(before, dispatches, self._clock())
         if before.dispatches is None and any(agent.job is None for agent in after.agents):
             self._schedule.follow_up(asked.sid, _monotonic())
+
+    # The agents
+
+    async def _probe(self, read: Read) -> None:
+        """Ask an agent for a sign of life, and take what comes of it into the picture."""
+        room = self._rooms.get(read.sid)
+        agent = room.participant(read.agent) if room is not None else None
+        if room is None or agent is None or agent.agent is None:
+            return
+        try:
+            answered_at, silent_since = await self._signs_of_life(room, agent, agent.agent.silent_since)
+        except RateLimitedError as error:
+            self._back_off.fail(error, _monotonic())
+        except (AuthenticationError, NotLiveKitError) as error:
+            # The lists are answered: it is this one method that the server doesn't have, or something before it bars.
+            self._probing.refused(str(error), _monotonic())
+        except GatewayError:
+            self._probing.unproven(read.agent, _monotonic())
+        except Exception:  # noqa: BLE001 - an agent's probe stays that agent's, even where the fault is ours
+            _log.exception("a probe failed by our own fault")
+            self._probing.unproven(read.agent, _monotonic())
+        else:
+            self._probing.told(read.agent, silent=silent_since is not None)
+            if (now := self._rooms.get(read.sid)) is not None:
+                self._rooms[read.sid] = carry.with_probe(
+                    now, read.agent, answered_at=answered_at, silent_since=silent_since
+                )
+
+    async def _signs_of_life(
+        self, room: Room, agent: Participant, silent_since: float | None
+    ) -> tuple[float | None, float | None]:
+        """When the agent answered just now, and since when it doesn't; None for either that is not so.
+
+        What contradicts the picture is asked once more before it is believed: livekit-server misses an answer that is
+        there before it has begun to wait for it (1.13.5, `ParticipantImpl.PerformRpc`), and an agent that answers now
+        and then must not flicker.
+        """
+        sent_at, answered_at = self._clock(), None
+        for again in (False, True):
+            if again:
+                await self._afford(Share.BACKGROUND)
+                await asyncio.sleep(self._back_off.left(_monotonic()))
+            answered = await self._gateway.probe(room.name, agent.identity)
+            if answered:
+                answered_at = self._clock()
+            if answered is (silent_since is None):
+                return answered_at, silent_since
+        return answered_at, sent_at if silent_since is None else None
 
     # Pace
 

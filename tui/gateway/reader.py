@@ -30,3 +30,6 @@ class Reader(Protocol):
 
     async def list_dispatches(self, room: Name) -> tuple[Dispatch, ...]:
         """The room's dispatches."""
+
+    async def probe(self, room: Name, identity: Name) -> bool:
+        """Whether the process behind a participant answers."""

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+One = TypeVar("One")
 
 
 class Kind(StrEnum):
@@ -20,14 +22,29 @@ class Kind(StrEnum):
 
     PARTICIPANTS = "participants"
     DISPATCHES = "dispatches"
+    PROBE = "probe"
+    """whether one agent in it answers (`tui.gateway.probing`)"""
+
+
+LISTS = (Kind.PARTICIPANTS, Kind.DISPATCHES)
+"""What is listed of a room."""
 
 
 class Read(NamedTuple):
-    """One read that is due; an urgent one may use what the budget keeps from the others."""
+    """One read that is due; an urgent one may use what the budget keeps from the others.
+
+    `sid` is the room's; `agent` is, for a probe, the agent's participant SID.
+    """
 
     kind: Kind
     sid: str
     urgent: bool = False
+    agent: str = ""
+
+    @property
+    def key(self) -> tuple[Kind, str, str]:
+        """What makes two reads the same one."""
+        return (self.kind, self.sid, self.agent)
 
 
 DISPATCHES_EVERY_S = 60.0
@@ -37,10 +54,13 @@ FOLLOW_UP_S = 6.0
 _RETRY_S = {Kind.PARTICIPANTS: 2.0, Kind.DISPATCHES: 30.0}
 """How long a room is left alone after its first failure. A failing ListDispatch costs 3 s (livekit-server 1.13.5)."""
 _RETRY_AT_MOST_S = 60.0
+_LISTS_A_PROBE = 3
+"""Where the budget is short, so many lists are read before one agent is probed."""
 
 
 class Rota:
-    """Rooms in the order in which their turn comes: those never read first, then by when they were last read."""
+    """Rooms, or agents, by SID in the order in which their turn comes: those never read first, then by when they were
+    last read."""
 
     def __init__(self) -> None:
         self._never: OrderedDict[str, None] = OrderedDict()
@@ -93,7 +113,7 @@ class Schedule:
 
     visible: Sequence[str] = ()
     opened: str | None = None
-    _rotas: dict[Kind, Rota] = field(default_factory=lambda: {kind: Rota() for kind in Kind})
+    _rotas: dict[Kind, Rota] = field(default_factory=lambda: {kind: Rota() for kind in LISTS})
     _woken: dict[str, None] = field(default_factory=dict)
     _changed: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _wanted: dict[str, None] = field(default_factory=dict)
@@ -161,32 +181,31 @@ class Schedule:
 
     def trouble(self, sid: str) -> str:
         """Why a room can't be read, in one line; empty if it can."""
-        return next((s.trouble for kind in Kind if (s := self._setbacks.get((kind, sid))) is not None), "")
+        return next((s.trouble for kind in LISTS if (s := self._setbacks.get((kind, sid))) is not None), "")
 
     # Who is next
 
-    def plan(self, now: float, interval_s: float, most: int) -> deque[Read]:
+    def plan(self, now: float, interval_s: float, most: int, probes: Iterable[Read] = ()) -> deque[Read]:
         """The reads that are due, the most important first, about `most` of them.
 
         First what somebody waits for. Then by turns, so that nothing starves when the budget is short: every other one
-        is a room on screen; between them what changed, all others in turn, and dispatches. A room read less than half
-        an interval ago is not due again unless it was asked for.
+        is a room on screen; between them what changed, all others in turn, and dispatches; every fourth is one of
+        `probes`. A room read less than half an interval ago is not due again unless it was asked for.
         """
         recently = now - interval_s / 2
         participants, dispatches = self._rotas[Kind.PARTICIPANTS], self._rotas[Kind.DISPATCHES]
         on_screen = self._ready(Kind.PARTICIPANTS, self._on_screen(recently), now)
-        off_screen = _by_turns(
+        off_screen = by_turns(
             self._ready(Kind.PARTICIPANTS, self._changed, now),
             self._ready(Kind.PARTICIPANTS, participants.due(recently), now),
             self._ready(Kind.DISPATCHES, dispatches.due(now - DISPATCHES_EVERY_S), now),
         )
-        planned = {
-            (read.kind, read.sid): read for read in chain(self._asked_for(now, recently), self._urgent_dispatches(now))
-        }
-        for read in _by_turns(on_screen, off_screen):
+        lists = by_turns(on_screen, off_screen)
+        planned = {read.key: read for read in chain(self._asked_for(now, recently), self._urgent_dispatches(now))}
+        for read in by_turns(*[lists] * _LISTS_A_PROBE, iter(probes)):
             if len(planned) >= most:
                 break
-            planned.setdefault((read.kind, read.sid), read)
+            planned.setdefault(read.key, read)
         return deque(planned.values())
 
     def _asked_for(self, now: float, recently: float) -> Iterator[Read]:
@@ -222,11 +241,12 @@ class Schedule:
         return setback is None or setback.retry_at <= now
 
 
-def _by_turns(*queues: Iterator[Read]) -> Iterator[Read]:
+def by_turns(*queues: Iterator[One]) -> Iterator[One]:
     """One from each queue in turn; what one doesn't use, the others get."""
     left = deque(queues)
     while left:
         queue = left.popleft()
-        if (read := next(queue, None)) is not None:
-            yield read
+        for one in queue:
+            yield one
             left.append(queue)
+            break

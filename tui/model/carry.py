@@ -5,10 +5,10 @@ Unchanged things stay the *same objects*: everything downstream takes identity f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from tui.model.room import Dispatch, Participant, Room
+from tui.model.room import Dispatch, Participant, ParticipantState, Room
 
 
 def relisted(room: Room, listed: Room) -> Room:
@@ -63,6 +63,24 @@ def with_dispatches(room: Room, read: Iterable[Dispatch], at: float) -> Room:
     return replace(room, dispatches=now, dispatches_at=at)
 
 
+def with_probe(room: Room, agent_sid: str, *, answered_at: float | None, silent_since: float | None) -> Room:
+    """`room` with what a probe of this agent told; the same object where that is nothing new, or the agent is gone.
+
+    `answered_at` is when it answered, None if it didn't; `silent_since` since when it doesn't, None if it does. Each
+    answer makes a new participant: no more of these a minute than the budget has requests.
+    """
+    was = room.participant(agent_sid)
+    if was is None or was.agent is None:
+        return room
+    facts = replace(was.agent, silent_since=silent_since)
+    if answered_at is not None:
+        facts = replace(facts, answered_at=answered_at)
+    if facts == was.agent:
+        return room
+    now = replace(was, agent=facts)
+    return replace(room, participants=tuple(now if one is was else one for one in room.participants or ()))
+
+
 def with_trouble(room: Room, trouble: str) -> Room:
     """`room` with why its newest reading failed, or with none; the same object if that is nothing new."""
     return room if room.trouble == trouble else replace(room, trouble=trouble)
@@ -73,12 +91,38 @@ def agent_sids(room: Room) -> frozenset[str]:
     return frozenset(participant.sid for participant in room.participants or () if participant.is_agent)
 
 
+def probed_agents(room: Room) -> Iterator[str]:
+    """The participant SIDs of the agents that can be probed: one that is still joining has no data channel yet."""
+    for participant in room.participants or ():
+        if participant.is_agent and participant.state is ParticipantState.ACTIVE:
+            yield participant.sid
+
+
+def newly_published(before: Room, after: Room) -> Iterator[str]:
+    """The participant SIDs of the agents that say something else of themselves in `after`, or have joined since."""
+    if before.participants is None:
+        return
+    for participant in after.participants or ():
+        was = before.participant(participant.sid)
+        if participant.is_agent and (was is None or was.agent != participant.agent):
+            yield participant.sid
+
+
 def _continued(was: Participant | None, now: Participant, at: float) -> Participant:
-    """`now` with the time since when its agent's state is what it is; `was` itself if it says the same."""
+    """`now` with what its lists don't tell of its agent: since when it is in its state, and what its probes told; `was`
+    itself if it says the same."""
     if now.agent is not None:
-        same = was is not None and was.agent is not None and was.agent.state == now.agent.state
-        since = was.agent.state_since if same and was is not None and was.agent is not None else at
-        now = replace(now, agent=replace(now.agent, state_since=since))
+        known = was.agent if was is not None else None
+        if known is None:
+            facts = replace(now.agent, state_since=at)
+        else:
+            facts = replace(
+                now.agent,
+                state_since=known.state_since if known.state == now.agent.state else at,
+                answered_at=known.answered_at,
+                silent_since=known.silent_since,
+            )
+        now = replace(now, agent=facts)
     return was if was is not None and was == now else now
 
 

@@ -1,72 +1,44 @@
-"""Why an agent's session ended: evidence gathered from two snapshots and our own actions, and the cause it adds up to.
-
-A close event is keyed by the agent's participant SID and grows: later evidence is added to it, and its cause is worked
-out again from all of it.
-"""
+"""The end of an agent's session: a record that grows with every piece of evidence, and the book of all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
-from tui.model.action import Action, ActionRecord, Outcome
-from tui.model.room import Agent, CloseReport, Room, SessionState
+from tui.model.action import Action, ActionRecord
+from tui.model.causes import Cause, Verdict, judge
+from tui.model.changes import changes
+from tui.model.evidence import Evidence, Fact, Sighting, Source
+from tui.model.room import Agent, Dispatch, SessionError
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name
 
-
-class Fact(StrEnum):
-    """One observed thing."""
-
-    SESSION_CLOSED = "session closed"
-    JOB_SHUT_DOWN = "job shut down"
-    AGENT_GONE = "agent gone"
-    DISPATCH_GONE = "dispatch gone"
-    ROOM_GONE = "room gone"
-    OPERATOR_ACTED = "operator acted"
-
-
-class Source(StrEnum):
-    """Where evidence comes from."""
-
-    POLLING = "polling"
-    HELPER = "helper"
-    OPERATOR = "operator"
+KEPT = 10_000
+"""Close events in memory; the history keeps more."""
+RELEVANT_S = 60.0
+"""What was seen or done in a room longer ago explains nothing that ends there now."""
+_REMEMBERED_ROOMS = 10_000
+_REMEMBERED_OF_A_ROOM = 16
+_CLOCKS_S = 5.0
+"""The agent's clock may be so much behind ours without an action seeming to come after its effect."""
+_REMEMBERED_RECORDS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """An observed fact, by whom it was seen and when (seconds since 1970)."""
+class Revision:
+    """The verdict until `at` (seconds since 1970), when later evidence changed the cause."""
 
     at: float
-    source: Source
-    fact: Fact
-    detail: str = ""
-    by: str = ""
-    action: Action | None = None
-
-
-class Cause(StrEnum):
-    """What the evidence adds up to."""
-
-    CLOSED_BY_OPERATOR = "session closed by operator"
-    CLOSED_BY_CODE = "session closed by the agent's code"
-    USER_LEFT = "user left"
-    TASK_COMPLETED = "task completed"
-    ERROR = "error"
-    SHUT_DOWN_BY_OPERATOR = "job shut down by operator"
-    SHUT_DOWN = "job shut down"
-    KICKED_BY_OPERATOR = "kicked by operator"
-    ROOM_DELETED_BY_OPERATOR = "room deleted by operator"
-    TORN_DOWN_BY_OPERATOR = "torn down by operator"
-    ROOM_ENDED = "room ended"
-    AGENT_LEFT = "agent left, cause unknown"
+    before: Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class CloseEvent:
-    """The end of one agent's session, as far as it is known. Times are seconds since 1970."""
+    """The end of one agent's session, as far as it is known. Times are seconds since 1970.
+
+    `began` is when the agent joined, `seen` when the end was first known here. `dispatch`, `job` and `worker` are ids,
+    empty where not known.
+    """
 
     room: Name
     room_sid: str
@@ -75,166 +47,280 @@ class CloseEvent:
     participant_sid: str
     began: float
     seen: float
+    dispatch: str = ""
+    job: str = ""
+    worker: str = ""
     evidence: tuple[Evidence, ...] = ()
-    report: CloseReport | None = None
-    agent_gone: bool = False
-    room_gone: bool = False
+    verdict: Verdict = field(default=Verdict(Cause.UNKNOWN))
+    revisions: tuple[Revision, ...] = ()
 
     @property
     def cause(self) -> Cause:
-        """What the evidence adds up to, worked out by `cause`."""
-        return cause(self)
+        """What the evidence adds up to."""
+        return self.verdict.cause
 
     @property
     def by(self) -> str:
         """The operator behind it, or empty."""
-        if self.report is not None and self.report.by:
-            return self.report.by
-        return next((e.by for e in self.evidence if e.by), "")
+        return self.verdict.by
+
+    @property
+    def reason(self) -> str:
+        """The CloseReason that the agent said, or empty."""
+        said = self._said
+        return said.reason if said is not None else ""
+
+    @property
+    def error(self) -> SessionError | None:
+        """The error that ended it, as the agent said; without its word, the last one that was heard of."""
+        said = self._said
+        if said is not None:
+            return said.error
+        return next((e.error for e in reversed(self.evidence) if e.fact is Fact.SESSION_FAILED), None)
+
+    @property
+    def at(self) -> float:
+        """When it ended, by the best of those who tell: the agent first, polling last."""
+        ends = [piece for piece in self.evidence if piece.fact in _ENDS]
+        return min(ends, key=lambda piece: (_ENDS[piece.fact], _EXACT[piece.source])).at if ends else self.seen
 
     @property
     def duration(self) -> float:
         """Seconds from the agent's joining to the end of its session."""
-        at = self.report.at if self.report is not None and self.report.at is not None else self.seen
-        return max(0.0, at - self.began)
+        return max(0.0, self.at - self.began)
+
+    @property
+    def agent_gone(self) -> bool:
+        """Whether the agent has left as well."""
+        return any(piece.fact in (Fact.AGENT_LEFT, Fact.ROOM_ENDED) for piece in self.evidence)
+
+    @property
+    def room_gone(self) -> bool:
+        """Whether the room is gone as well."""
+        return any(piece.fact is Fact.ROOM_ENDED for piece in self.evidence)
+
+    @property
+    def _said(self) -> Evidence | None:
+        return next((e for e in self.evidence if e.fact is Fact.SESSION_CLOSED and e.source is Source.HELPER), None)
+
+    def grown(self, news: Iterable[Evidence], at: float) -> CloseEvent:
+        """With more evidence, judged anew at `at`; the same object where nothing in it is new.
+
+        A cause that changes is noted: no line ever says something else than before without saying so.
+        """
+        pieces = {piece.key: piece for piece in self.evidence}
+        for piece in news:
+            known = pieces.get(piece.key)
+            if known is None or piece.says_more_than(known):
+                pieces[piece.key] = piece
+        evidence = tuple(pieces.values())
+        if evidence == self.evidence:
+            return self
+        verdict = judge(evidence)
+        revisions = self.revisions
+        if self.evidence and verdict.cause is not self.cause:
+            revisions = (*revisions, Revision(at, self.verdict))
+        return replace(self, evidence=evidence, verdict=verdict, revisions=revisions)
 
 
-CLOSE_REASONS: Mapping[str, Cause] = {
-    "error": Cause.ERROR,
-    "participant_disconnected": Cause.USER_LEFT,
-    "task_completed": Cause.TASK_COMPLETED,
-    "job_shutdown": Cause.SHUT_DOWN,
+_ENDS = {Fact.SESSION_CLOSED: 0, Fact.JOB_SHUT_DOWN: 1, Fact.AGENT_LEFT: 2, Fact.ROOM_ENDED: 3}
+"""Facts that a close event can begin with, the one that dates it best first."""
+_EXACT = {source: rank for rank, source in enumerate((Source.HELPER, Source.OBSERVER, Source.WEBHOOK))} | {
+    Source.PROBE: 3,
+    Source.OPERATOR: 3,
+    Source.POLLING: 4,
 }
-"""What a CloseReason says by itself. `user_initiated` is missing: it stands for five causes (livekit-agents 1.8.9)."""
-
-_OPERATORS = (
-    # Strongest first: what ended the session is the strongest thing that was done to it.
-    (Action.TEAR_DOWN, Cause.TORN_DOWN_BY_OPERATOR),
-    (Action.DELETE_ROOM, Cause.ROOM_DELETED_BY_OPERATOR),
-    (Action.KICK, Cause.KICKED_BY_OPERATOR),
-    (Action.SHUT_DOWN_JOB, Cause.SHUT_DOWN_BY_OPERATOR),
-    (Action.CLOSE_SESSION, Cause.CLOSED_BY_OPERATOR),
-)
-
-
-def cause(event: CloseEvent) -> Cause:
-    """The one cause that the evidence adds up to; the agent's word first, where it is unambiguous."""
-    if event.report is not None:
-        if (said := CLOSE_REASONS.get(event.report.reason)) is not None:
-            return said
-        if event.report.by:
-            return Cause.CLOSED_BY_OPERATOR
-    facts = {evidence.fact for evidence in event.evidence}
-    acted = {evidence.action for evidence in event.evidence if evidence.fact is Fact.OPERATOR_ACTED}
-    for action, meant in _OPERATORS:
-        if action in acted:
-            return meant
-    if Fact.JOB_SHUT_DOWN in facts or Fact.DISPATCH_GONE in facts:
-        return Cause.SHUT_DOWN
-    if Fact.SESSION_CLOSED in facts:
-        return Cause.CLOSED_BY_CODE
-    return Cause.ROOM_ENDED if event.room_gone else Cause.AGENT_LEFT
 
 
 class CloseBook:
-    """Every close event seen so far, by the agent's participant SID."""
+    """Every close event seen so far, by the agent's participant SID. Sources come in any order, or not at all.
 
-    def __init__(self) -> None:
+    An agent's session ends with the first sighting of it that says so. Everything else that is seen of the agent or of
+    its room, shortly before or after, becomes evidence for that end.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
         self._events: dict[str, CloseEvent] = {}
+        self._of_room: dict[str, dict[str, None]] = {}
+        self._remembered: dict[str, list[tuple[str, Evidence]]] = {}
+        self._records: dict[int, ActionRecord] = {}
+        self._undecided: dict[str, None] = {}
+        """agents that polling saw leave, and whose dispatch was not listed since"""
+        self._grown: dict[str, CloseEvent] = {}
+        self._latest = Snapshot()
+        self._away = False
 
     @property
-    def events(self) -> Iterable[CloseEvent]:
+    def events(self) -> Collection[CloseEvent]:
         """All of them, in the order in which they were first seen."""
         return self._events.values()
 
-    def absorb(self, before: Snapshot, after: Snapshot, actions: Iterable[ActionRecord]) -> tuple[CloseEvent, ...]:
-        """Take in what changed between two snapshots; return the events that are new or have grown.
+    def event(self, participant_sid: str) -> CloseEvent | None:
+        """The end of this agent's session, if one was seen."""
+        return self._events.get(participant_sid)
+
+    def restore(self, events: Iterable[CloseEvent]) -> None:
+        """Take in what an earlier run knew; what is seen from now on is added to it."""
+        for event in events:
+            self._put(event)
+
+    def absorb(self, after: Snapshot) -> tuple[CloseEvent, ...]:
+        """Take in what changed since the last picture; return the events that are new or have grown.
 
         A room that can't be read, and a picture that could not be renewed, prove nothing and change nothing.
         """
         if after.failure is not None:
+            self._away = True
             return ()
-        records = tuple(actions)
-        grown: dict[str, CloseEvent] = {}
-        for sid, was in before.rooms.items():
-            if sid not in after.rooms:
-                for agent in was.agents:
-                    self._compare(agent, was, None, after.at, records, grown)
-        for sid, now in after.rooms.items():
-            if (earlier := before.rooms.get(sid)) is not now:
-                agents = {agent.participant.sid: agent for agent in now.agents}
-                agents |= {agent.participant.sid: agent for agent in earlier.agents} if earlier is not None else {}
-                for agent in agents.values():
-                    self._compare(agent, now, now, after.at, records, grown)
-        self._events.update(grown)
-        return tuple(grown.values())
+        for sighting in changes(self._latest, after, away=self._away):
+            self._take(sighting)
+        self._latest = after
+        self._away = False
+        for sid in tuple(self._undecided):
+            self._look_for_dispatch(sid, after.at)
+        return self._news()
 
-    def _compare(
-        self,
-        was: Agent,
-        room: Room,
-        room_now: Room | None,
-        at: float,
-        actions: tuple[ActionRecord, ...],
-        grown: dict[str, CloseEvent],
-    ) -> None:
-        sid = was.participant.sid
-        now = room_now.agent(sid) if room_now is not None else None
-        facts = (now or was).facts
-        news: list[Evidence] = []
-        if facts.session is SessionState.CLOSED:
-            report = facts.close
-            news.append(
-                Evidence(
-                    report.at if report is not None and report.at is not None else at,
-                    Source.HELPER,
-                    Fact.SESSION_CLOSED,
-                    report.reason if report is not None else "",
-                    report.by if report is not None else "",
-                )
-            )
-        if facts.shutdown is not None:
-            said = facts.shutdown
-            news.append(Evidence(said.at or at, Source.HELPER, Fact.JOB_SHUT_DOWN, said.reason, said.by))
-        if room_now is None:
-            news.append(Evidence(at, Source.POLLING, Fact.ROOM_GONE))
-        elif now is None:
-            news.append(Evidence(at, Source.POLLING, Fact.AGENT_GONE))
-        if now is None and room_now is not None and _dispatch_gone(was, room_now):
-            news.append(Evidence(at, Source.POLLING, Fact.DISPATCH_GONE))
-        if not news:
+    def absorb_sighting(self, sighting: Sighting) -> tuple[CloseEvent, ...]:
+        """Take in what a source was told; return the events that are new or have grown."""
+        self._take(sighting)
+        return self._news()
+
+    def absorb_record(self, record: ActionRecord) -> tuple[CloseEvent, ...]:
+        """Take in what was done from here; return the events that it explains."""
+        self._records.pop(record.id, None)
+        self._records[record.id] = record
+        if len(self._records) > _REMEMBERED_RECORDS:
+            del self._records[next(iter(self._records))]
+        for sid in self._of_room.get(record.target.room_sid, ()):
+            event = self._events[sid]
+            if _explains(record, event):
+                self._grow(event, (), _last_step(record))
+        return self._news()
+
+    # One sighting
+
+    def _take(self, sighting: Sighting) -> None:
+        at = max(piece.at for piece in sighting.evidence)
+        if sighting.agent is None:
+            for sid in self._of_room.get(sighting.room_sid, ()):
+                self._grow(self._events[sid], sighting.evidence, at)
+            self._remember(sighting.room_sid, "", sighting.evidence)
             return
-        news += [
-            Evidence(
-                record.at, Source.OPERATOR, Fact.OPERATOR_ACTED, record.action.value, record.operator, record.action
-            )
-            for record in actions
-            if record.outcome is not Outcome.REFUSED and _concerns(record, room, sid)
-        ]
-        event = self._events.get(sid) or CloseEvent(
-            room.name, room.sid, was.name, was.participant.identity, sid, was.participant.joined_at, at
+        sid = sighting.agent.participant.sid
+        event = self._events.get(sid)
+        if event is None and not any(piece.fact in _ENDS for piece in sighting.evidence):
+            self._remember(sighting.room_sid, sid, sighting.evidence)
+            return
+        self._grow(event or self._begun(sighting, sighting.agent, at), sighting.evidence, at)
+
+    def _begun(self, sighting: Sighting, agent: Agent, at: float) -> CloseEvent:
+        """A new event. Only polling knows dispatches: what others sighted is looked up in the last picture."""
+        sid = agent.participant.sid
+        if agent.dispatch is None and (room := self._latest.rooms.get(sighting.room_sid)) is not None:
+            agent = room.agent(sid) or agent
+        return CloseEvent(
+            sighting.room,
+            sighting.room_sid,
+            agent.name,
+            agent.participant.identity,
+            sid,
+            # An observer isn't told when it joined.
+            agent.participant.joined_at or at,
+            at,
+            agent.dispatch.id if agent.dispatch is not None else "",
+            agent.job.id if agent.job is not None else "",
+            agent.job.worker_id if agent.job is not None else "",
         )
-        known = {(evidence.source, evidence.fact, evidence.action) for evidence in event.evidence}
-        added = tuple(e for e in news if (e.source, e.fact, e.action) not in known)
-        if added:
-            grown[sid] = replace(
-                event,
-                evidence=event.evidence + added,
-                report=facts.close or event.report,
-                agent_gone=now is None,
-                room_gone=room_now is None,
-            )
+
+    def _grow(self, event: CloseEvent, news: Iterable[Evidence], at: float) -> None:
+        sid = event.participant_sid
+        remembered = self._remembered.get(event.room_sid, ()) if sid not in self._events else ()
+        earlier = [e for about, e in remembered if about in ("", sid) and event.seen - e.at < RELEVANT_S]
+        acted = [_acted(record) for record in self._records.values() if _explains(record, event)]
+        grown = event.grown((*earlier, *news, *acted), at)
+        if grown is not event:
+            self._put(grown)
+            self._grown[sid] = grown
+            if _undecided(grown):
+                self._undecided[sid] = None
+
+    def _put(self, event: CloseEvent) -> None:
+        self._events[event.participant_sid] = event
+        self._of_room.setdefault(event.room_sid, {})[event.participant_sid] = None
+        while len(self._events) > self._kept:
+            oldest = self._events.pop(next(iter(self._events)))
+            self._undecided.pop(oldest.participant_sid, None)
+            siblings = self._of_room[oldest.room_sid]
+            del siblings[oldest.participant_sid]
+            if not siblings:
+                del self._of_room[oldest.room_sid]
+
+    def _remember(self, room_sid: str, participant_sid: str, evidence: Iterable[Evidence]) -> None:
+        kept = self._remembered.pop(room_sid, [])
+        kept += [(participant_sid, piece) for piece in evidence]
+        self._remembered[room_sid] = kept[-_REMEMBERED_OF_A_ROOM:]
+        if len(self._remembered) > _REMEMBERED_ROOMS:
+            del self._remembered[next(iter(self._remembered))]
+
+    def _look_for_dispatch(self, sid: str, at: float) -> None:
+        """Whether its dispatch outlived it, by the first list of dispatches that is newer than its leaving."""
+        event = self._events[sid]
+        room = self._latest.rooms.get(event.room_sid)
+        if room is None or at - event.seen > RELEVANT_S:
+            del self._undecided[sid]
+            return
+        left = next(e.at for e in event.evidence if e.fact is Fact.AGENT_LEFT and e.source is Source.POLLING)
+        if room.dispatches is None or room.dispatches_at is None or room.dispatches_at < left:
+            return
+        theirs = next((d for d in room.dispatches if d.id == event.dispatch or _had(d, event)), None)
+        if theirs is None and not event.dispatch:
+            # Which one was its own is not known: LiveKit lists jobs up to 5 s late.
+            return
+        fact = Fact.DISPATCH_STAYS if theirs is not None else Fact.DISPATCH_GONE
+        known = replace(event, dispatch=theirs.id) if theirs is not None else event
+        del self._undecided[sid]
+        self._grow(known, (Evidence(room.dispatches_at, Source.POLLING, fact),), at)
+
+    def _news(self) -> tuple[CloseEvent, ...]:
+        news = tuple(self._grown.values())
+        self._grown.clear()
+        return news
 
 
-def _dispatch_gone(was: Agent, room: Room) -> bool:
-    return (
-        was.dispatch is not None
-        and room.dispatches is not None
-        and all(dispatch.id != was.dispatch.id for dispatch in room.dispatches)
+def _undecided(event: CloseEvent) -> bool:
+    facts = {(piece.fact, piece.source) for piece in event.evidence}
+    return (Fact.AGENT_LEFT, Source.POLLING) in facts and not (
+        facts & {(Fact.DISPATCH_GONE, Source.POLLING), (Fact.DISPATCH_STAYS, Source.POLLING)}
     )
 
 
-def _concerns(record: ActionRecord, room: Room, participant_sid: str) -> bool:
-    if record.target.room_sid != room.sid or record.action is Action.DISPATCH_AGENT:
-        return False
-    return record.target.participant_sid in ("", participant_sid)
+def _had(dispatch: Dispatch, event: CloseEvent) -> bool:
+    return any(job.identity.raw == event.identity.raw for job in dispatch.jobs)
+
+
+def _acted(record: ActionRecord) -> Evidence:
+    return Evidence(
+        record.at,
+        Source.OPERATOR,
+        Fact.OPERATOR_ACTED,
+        by=record.operator,
+        action=record.action,
+        outcome=record.outcome,
+    )
+
+
+def _last_step(record: ActionRecord) -> float:
+    return record.steps[-1].at if record.steps else record.at
+
+
+def _explains(record: ActionRecord, event: CloseEvent) -> bool:
+    """Whether this action was under way, or just over, when the end was first seen, and was aimed at it."""
+    target = record.target
+    return (
+        record.sent
+        and record.action is not Action.DISPATCH_AGENT
+        and target.room_sid == event.room_sid
+        and target.participant_sid in ("", event.participant_sid)
+        and record.at - _CLOCKS_S <= event.seen <= _last_step(record) + RELEVANT_S
+    )

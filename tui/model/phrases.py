@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from tui.model.action import ActionRecord, Outcome
-from tui.model.closes import Cause, CloseEvent, Fact
 from tui.model.room import Agent, Kind, Participant, Room
 from tui.model.signs import Sign, SignCode
 
@@ -37,6 +36,7 @@ KIND_WORDS = {
 }
 
 SIGN_GLYPHS = {
+    SignCode.SILENT: "✕",
     SignCode.WAITING: "▲",
     SignCode.STUCK: "■",
     SignCode.RETURNED: "↺",
@@ -48,6 +48,7 @@ SIGN_GLYPHS = {
 }
 
 SIGN_TONES = {
+    SignCode.SILENT: Tone.TROUBLE,
     SignCode.WAITING: Tone.TROUBLE,
     SignCode.STUCK: Tone.TROUBLE,
     SignCode.RETURNED: Tone.TROUBLE,
@@ -59,6 +60,7 @@ SIGN_TONES = {
 }
 
 SIGN_NAMES = {
+    SignCode.SILENT: "not answering",
     SignCode.WAITING: "waiting",
     SignCode.STUCK: "stuck",
     SignCode.RETURNED: "came back",
@@ -71,6 +73,7 @@ SIGN_NAMES = {
 """A word or two for each sign, for counts."""
 
 SIGN_MEANINGS = {
+    SignCode.SILENT: "an agent's process hangs, is dead or is cut off: it answers no probe",
     SignCode.WAITING: "people wait and no agent is there",
     SignCode.STUCK: "an agent has been initializing or thinking for too long",
     SignCode.RETURNED: "a participant came back after it was kicked",
@@ -138,6 +141,8 @@ def sign_words(sign: Sign, now: float) -> str:
     """One sign as a person says it."""
     for_how_long = age(now - sign.since) if sign.since is not None else ""
     match sign.code:
+        case SignCode.SILENT:
+            return f"{'agent' if sign.count == 1 else sign.who} not answering {for_how_long}"
         case SignCode.WAITING:
             return f"{people(sign.count)} {'waits' if sign.count == 1 else 'wait'} {for_how_long}, no agent"
         case SignCode.STUCK:
@@ -217,23 +222,3 @@ def outcome_words(record: ActionRecord) -> str:
     if record.outcome in (Outcome.RUNNING, Outcome.CONFIRMED) or record.last.startswith(record.outcome.value):
         return record.last
     return f"{record.outcome.value}: {record.last}"
-
-
-def close_words(event: CloseEvent) -> str:
-    """Why the session ended, on one line."""
-    words: str = event.cause.value
-    if event.report is not None and event.report.error is not None:
-        error = event.report.error
-        words = f"error: {error.source} {error.type}".rstrip() + (f", {error.message}" if error.message else "")
-    if event.cause is Cause.CLOSED_BY_CODE and not event.agent_gone:
-        words += ", agent stays"
-    return words
-
-
-def close_tone(event: CloseEvent) -> Tone:
-    """Errors stand out, our own deeds are marked as ours."""
-    if event.cause is Cause.ERROR:
-        return Tone.TROUBLE
-    if any(evidence.fact is Fact.OPERATOR_ACTED for evidence in event.evidence):
-        return Tone.OURS
-    return Tone.NOTICE if event.cause is Cause.AGENT_LEFT else Tone.PLAIN

@@ -30,6 +30,10 @@ PEOPLE = frozenset({Kind.STANDARD, Kind.SIP, Kind.CONNECTOR, Kind.BRIDGE})
 """The kinds behind which a person sits: at a browser, on a phone, or reached through a connector or a bridge."""
 
 
+OBSERVER_PREFIX = "lk-tui-observer-"
+"""What the identities of lk-tui's own hidden participants begin with."""
+
+
 class ParticipantState(StrEnum):
     """LiveKit's `ParticipantInfo.State` in lower case."""
 
@@ -73,6 +77,9 @@ class AgentFacts:
 
     `state` is livekit-agents' `lk.agent.state` (initializing, idle, listening, thinking, speaking) or empty. It is not
     cleared when the session closes, so `session` outranks it. `state_since` is when the poller first saw that state.
+
+    `answered_at` is when the agent's process last answered a probe, `silent_since` when the first of those was sent
+    that it has left unanswered since; None where it never was, or answers.
     """
 
     name: str = ""
@@ -82,6 +89,8 @@ class AgentFacts:
     session: SessionState = SessionState.UNKNOWN
     close: CloseReport | None = None
     shutdown: CloseReport | None = None
+    answered_at: float | None = None
+    silent_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +195,9 @@ class Room:
     were last read. `people_at` and `agent_at` are when a person and an agent were last seen in it. `trouble` is why the
     newest attempt to read this room failed, or empty. `reported_people` is LiveKit's `num_participants`, which lags by
     up to 5 s and leaves agents out: a hint of change, never a count to show where `participants` is known.
+
+    LiveKit closes a room that nobody joined after `empty_timeout` seconds, and one that all people left after
+    `departure_timeout`; agents don't hold it.
     """
 
     sid: str
@@ -193,6 +205,8 @@ class Room:
     created_at: float
     reported_people: int = 0
     reported_publishers: int = 0
+    empty_timeout: float = 300.0
+    departure_timeout: float = 20.0
     metadata: str = ""
     participants: tuple[Participant, ...] | None = None
     checked_at: float | None = None

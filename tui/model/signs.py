@@ -13,6 +13,7 @@ from tui.model.room import Agent, ParticipantState, Room, SessionState
 class SignCode(StrEnum):
     """The kinds of trouble, as `rooms --json` and filters name them, worst first."""
 
+    SILENT = "silent"
     WAITING = "waiting"
     STUCK = "stuck"
     RETURNED = "returned"
@@ -48,6 +49,8 @@ class Thresholds:
     """an agent's state is `initializing`"""
     thinking_s: float = 30.0
     """an agent's state is `thinking`"""
+    silent_s: float = 4.0
+    """an agent answers no probe"""
     closed_s: float = 5.0
     """an agent's session has closed and the agent is still there"""
     returned_s: float = 120.0
@@ -99,7 +102,7 @@ def _signs(room: Room, now: float, limits: Thresholds, kicks: Kicks) -> Iterator
         if now - since > limits.alone_s:
             yield Sign(SignCode.ALONE, since, agents[0].name, len(agents))
     for agent in agents:
-        yield from _of_agent(agent, now, limits)
+        yield from _of_agent(agent, len(agents), now, limits)
     for name, count in Counter(agent.name for agent in agents).items():
         if count > 1:
             yield Sign(SignCode.DOUBLE, None, name, count)
@@ -107,8 +110,13 @@ def _signs(room: Room, now: float, limits: Thresholds, kicks: Kicks) -> Iterator
         yield from _returned(room, now, limits, kicks)
 
 
-def _of_agent(agent: Agent, now: float, limits: Thresholds) -> Iterator[Sign]:
+def _of_agent(agent: Agent, count: int, now: float, limits: Thresholds) -> Iterator[Sign]:
+    """The signs of one of the `count` agents in its room."""
     facts = agent.facts
+    if facts.silent_since is not None and now - facts.silent_since > limits.silent_s:
+        # What it published last says nothing of it any more.
+        yield Sign(SignCode.SILENT, facts.silent_since, agent.name, count)
+        return
     if facts.session is SessionState.CLOSED:
         since = facts.close.at if facts.close is not None else None
         if since is None or now - since > limits.closed_s:

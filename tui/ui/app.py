@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
+from textual import events
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
+from tui.config import Sources
 from tui.model.action import ActionRecord, Outcome
-from tui.model.closes import CloseBook, CloseEvent
+from tui.model.closes import CloseEvent
+from tui.model.evidence import SourceStatus
 from tui.model.signs import Kicks, Thresholds
 from tui.model.snapshot import FailureKind, Snapshot
+from tui.settings import Connection, SettingsError
 from tui.ui.bars import Where
 from tui.ui.commands import COMMANDS, Group
 from tui.ui.main_screen import MainScreen
-from tui.ui.messages import RecordChanged, SnapshotArrived
+from tui.ui.messages import ClosesChanged, RecordChanged, SnapshotArrived
 from tui.ui.theme import THEME
 
 if TYPE_CHECKING:
     from tui.control.control import Control
     from tui.control.plan import Plan
-    from tui.gateway.poller import Poller
-    from tui.settings import Connection
+    from tui.history.store import History
+    from tui.watch import Watch
 
+EXIT_USAGE = 2
 EXIT_CODES = {FailureKind.AUTHENTICATION: 3, FailureKind.UNREACHABLE: 4, FailureKind.NOT_LIVEKIT: 4}
 """With what the program ends when the very first poll fails for good. Later failures never end it."""
 
@@ -47,8 +53,8 @@ class Supervisor(App[None]):
         *,
         operator: str,
         thresholds: Thresholds | None = None,
-        interval_s: float = 2.0,
-        budget: int = 600,
+        sources: Sources = Sources(),  # noqa: B008 - immutable
+        history: Path | None = None,
         warning: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -59,13 +65,12 @@ class Supervisor(App[None]):
         self._connect = connect
         self._operator = operator
         self._thresholds = thresholds or Thresholds()
-        self._interval_s = interval_s
-        self._budget = budget
+        self._sources = sources
+        self._history = history
         self._warning = warning
         self._clock = clock
-        self._book = CloseBook()
-        self._latest = Snapshot()
-        self._poller: Poller | None = None
+        self._watch: Watch | None = None
+        self._closes_to_show: dict[str, CloseEvent] = {}
         self._control: Control | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._asked_to_quit = False
@@ -92,7 +97,7 @@ class Supervisor(App[None]):
 
     async def _supervise(self) -> None:
         # livekit-api costs more than Textual to import: not before the first frame, and not on the event loop.
-        Gateway, Poller, Control = await asyncio.to_thread(_link)  # noqa: N806 - classes
+        Watch, History, Control = await asyncio.to_thread(_link)  # noqa: N806 - classes
         async with self._connect() as connection:
             self.where = Where(
                 connection.project,
@@ -102,48 +107,76 @@ class Supervisor(App[None]):
                 read_only=self.where.read_only,
                 insecure=connection.insecure,
             )
-            async with Gateway(
-                connection.url, connection.api_key, connection.api_secret, read_only=self.where.read_only
-            ) as gateway:
-                self._control = Control(gateway, self._operator, self._publish_record, clock=self._clock)
-                self._poller = Poller(gateway, self._publish_snapshot, interval_s=self._interval_s, budget=self._budget)
-                try:
-                    await self._poller.run()
-                finally:
-                    for task in self._tasks:
-                        task.cancel()
-                    await asyncio.gather(*self._tasks, return_exceptions=True)
+            watch = Watch(
+                connection,
+                self._sources,
+                on_snapshot=self._publish_snapshot,
+                on_closes=self._publish_closes,
+                history=History(self._history, connection.url, clock=self._clock) if self._history else None,
+                read_only=self.where.read_only,
+                clock=self._clock,
+            )
+            try:
+                async with watch:
+                    self._watch = watch
+                    self._control = Control(watch.gateway, self._operator, self._publish_record, clock=self._clock)
+                    self.main.take_remembered(watch.remembered_actions)
+                    try:
+                        await watch.run()
+                    finally:
+                        for task in self._tasks:
+                            task.cancel()
+                        await asyncio.gather(*self._tasks, return_exceptions=True)
+            except SettingsError as error:
+                self.exit(return_code=EXIT_USAGE, message=Text(f"lk-tui: {error}"))
+
+    async def on_event(self, event: events.Event) -> None:
+        """What is pasted comes from anywhere: no line that is typed into gets to show what a terminal would act on."""
+        if isinstance(event, events.Paste):
+            event.text = "".join(char if char.isprintable() else " " for char in event.text)
+        await super().on_event(event)
 
     def _publish_snapshot(self, snapshot: Snapshot) -> None:
         self.post_message(SnapshotArrived(snapshot))
 
+    def _publish_closes(self, events: Sequence[CloseEvent]) -> None:
+        self._closes_to_show.update((event.participant_sid, event) for event in events)
+        self.post_message(ClosesChanged())
+
     def _publish_record(self, record: ActionRecord) -> None:
+        if self._watch is not None:
+            self._watch.take_record(record)
         self.post_message(RecordChanged(record))
 
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
-        """Compare with the picture before, then show it."""
+        """Show it; a first picture that fails for good ends the program."""
         snapshot = message.snapshot
         failure = snapshot.failure
         if failure is not None and snapshot.listed_at is None and failure.kind in EXIT_CODES:
             self.exit(return_code=EXIT_CODES[failure.kind], message=Text(f"lk-tui: {failure.message}"))
             return
-        self._book.absorb(self._latest, snapshot, self.records)
-        if failure is None:
-            self._latest = snapshot
         self.main.take_snapshot(snapshot)
 
+    def on_closes_changed(self) -> None:
+        """Show what is new in the log."""
+        events, self._closes_to_show = self._closes_to_show, {}
+        self.main.take_closes(tuple(events.values()))
+
     def on_record_changed(self, message: RecordChanged) -> None:
-        """Show how an action goes; when it ended, look at the room at once."""
-        if message.record.outcome is not Outcome.RUNNING:
-            self.wake(message.record.target.room_sid)
+        """Show how an action goes."""
         self.main.take_record(message.record)
 
     # What the screen needs to know, and may order
 
     @property
-    def closes(self) -> Iterable[CloseEvent]:
+    def closes(self) -> Collection[CloseEvent]:
         """All close events so far."""
-        return self._book.events
+        return self._watch.closes if self._watch is not None else ()
+
+    @property
+    def sources(self) -> Sequence[SourceStatus]:
+        """How the sources of evidence stand."""
+        return self._watch.sources if self._watch is not None else ()
 
     @property
     def records(self) -> Sequence[ActionRecord]:
@@ -155,19 +188,25 @@ class Supervisor(App[None]):
         """The kicks carried out from here."""
         return self._control.kicks if self._control is not None else {}
 
-    def watch_rooms(self, visible: Sequence[str], opened: str | None) -> None:
-        """Tell the poller what is on the screen."""
-        if self._poller is not None:
-            self._poller.watch(visible, opened)
+    def look_at(self, visible: Sequence[str], selected: str | None, opened: str | None) -> None:
+        """Tell which rooms are on the screen, which one is selected, and which one is open, by SID.
+
+        The open one is observed from inside, and as many of those on screen, from the top, as are allowed besides.
+        """
+        if self._watch is not None:
+            self._watch.look_at(visible, selected)
+            others = visible if self._sources.observe > 1 else ()
+            self._watch.observe(tuple(dict.fromkeys((*((opened,) if opened else ()), *others))))
 
     def wake(self, room_sid: str | None = None) -> None:
         """Poll now."""
-        if self._poller is not None:
-            self._poller.wake(room_sid)
+        if self._watch is not None:
+            self._watch.wake(room_sid)
 
     def carry_out(self, plan: Plan) -> None:
         """Do what was confirmed; the log tells how it goes."""
         if self._control is not None:
+            self._asked_to_quit = False
             task: asyncio.Task[object] = asyncio.create_task(self._control.carry_out(plan))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -195,16 +234,16 @@ class Supervisor(App[None]):
         for command in COMMANDS:
             if command.group is Group.MOVE or command.id == "palette":
                 continue
-            if command.changes is not None and self.where.read_only:
+            if command.group is Group.ACT and self.where.read_only:
                 continue
             title = f"{command.label.capitalize()}  ({command.key_words})"
             yield SystemCommand(title, command.help, lambda run=command.run: self.call_later(self.main.run_action, run))
         yield from (known for known in super().get_system_commands(screen) if known.title == "Theme")
 
 
-def _link() -> tuple[type, type, type]:
+def _link() -> tuple[type[Watch], type[History], type[Control]]:
     from tui.control.control import Control
-    from tui.gateway.client import Gateway
-    from tui.gateway.poller import Poller
+    from tui.history.store import History
+    from tui.watch import Watch
 
-    return Gateway, Poller, Control
+    return Watch, History, Control

@@ -158,14 +158,15 @@ class KeyBar(Widget):
             label = (short and command.short) or command.label
             parts += [(command.first_key, Tone.OURS), (f" {label}  ", Tone.MUTED)]
             end = x + _bar_width(command, label)
-            self._hits.append((range(x, end - 2), command.run))
+            self._hits.append((range(x, end - 2), command.keys.split(",")[0]))
             x = end
         return toned(*parts)
 
     async def _on_click(self, event: events.Click) -> None:
-        for span, run in self._hits:
+        for span, key in self._hits:
             if event.x in span:
-                await self.screen.run_action(run)
+                # As if it was pressed: some commands are the focused table's, not the screen's.
+                self.app.simulate_key(key)
 
 
 def _bar_width(command: Command, label: str) -> int:

@@ -19,6 +19,7 @@ from tui.model.action import Action
 from tui.model.phrases import SIGN_GLYPHS, SIGN_MEANINGS, SIGN_NAMES, SIGN_TONES, Tone, span
 from tui.model.signs import WORST_FIRST
 from tui.model.snapshot import Snapshot
+from tui.model.text import safe_text
 from tui.ui.commands import ACTION_TABLE, BY_ACTION, COMMANDS, Group
 from tui.ui.live_table import fit
 from tui.ui.tones import fields, hang, toned
@@ -35,6 +36,8 @@ class ConfirmDialog(ModalScreen[Action | None]):
         Binding("escape,q", "cancel", "Cancel", show=False),
         Binding("left", "app.focus_previous", "Previous", show=False),
         Binding("right", "app.focus_next", "Next", show=False),
+        Binding("down,j", "scroll(1)", "Down", show=False),
+        Binding("up,k", "scroll(-1)", "Up", show=False),
     ]
 
     def __init__(self, plan: Plan, project: str, snapshot: Snapshot, clock: Callable[[], float]) -> None:
@@ -113,6 +116,10 @@ class ConfirmDialog(ModalScreen[Action | None]):
             )
         return toned(*parts)
 
+    def action_scroll(self, by: int) -> None:
+        """Scroll by a line."""
+        self.query_one("#dialog").scroll_relative(y=by, animate=False)
+
     def action_cancel(self) -> None:
         """Nothing happens."""
         self.dismiss(None)
@@ -142,7 +149,10 @@ class ChooseAgentDialog(ModalScreen[str | None]):
         with Vertical(id="dialog"):
             yield Static(toned((f"Into {self._room}", Tone.STRONG)))
             yield OptionList(
-                *(Option(Content(name or "(automatic: any worker without an agent name)")) for name in self._names),
+                *(
+                    Option(Content(safe_text(name) or "(automatic: any worker without an agent name)"))
+                    for name in self._names
+                ),
                 id="names",
             )
             yield Input(placeholder="or type an agent name", id="other")
@@ -219,7 +229,11 @@ class DetailDialog(ModalScreen[None]):
 class StoryDialog(ModalScreen[Action | None]):
     """How an action went, step by step, and what is offered next. Answers the offer taken, or None."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "Back", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "cancel", "Back", show=False),
+        Binding("down,j", "scroll(1)", "Down", show=False),
+        Binding("up,k", "scroll(-1)", "Up", show=False),
+    ]
 
     def __init__(self, title: str, page: Page, offers: Sequence[Action]) -> None:
         super().__init__()
@@ -239,6 +253,10 @@ class StoryDialog(ModalScreen[Action | None]):
         """Title and focus."""
         self.query_one("#dialog").border_title = Content(self._title)
         self.query_one("#cancel").focus()
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll by a line."""
+        self.query_one("#dialog").scroll_relative(y=by, animate=False)
 
     def action_cancel(self) -> None:
         """Nothing happens."""

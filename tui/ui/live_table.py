@@ -81,6 +81,9 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         *(f"live-table--{tone.value}" for tone in Tone),
     }
 
+    # Columns are laid out before it is known whether the rows need a scroll bar: its place is always kept.
+    DEFAULT_CSS = "LiveTable { overflow-x: hidden; scrollbar-gutter: stable; }"
+
     BINDINGS: ClassVar[list[BindingType]] = bindings(Group.MOVE)
 
     class Moved(Message):
@@ -101,9 +104,15 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     class HeaderClicked(Message):
         """A column's title was clicked."""
 
-        def __init__(self, column: Column) -> None:
+        def __init__(self, table: LiveTable[Any], column: Column) -> None:
             super().__init__()
+            self.table = table
             self.column = column
+
+        @property
+        def control(self) -> LiveTable[Any]:
+            """The table, by which handlers are selected."""
+            return self.table
 
     def __init__(
         self,
@@ -143,13 +152,13 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         if self._follow:
             if at_end:
                 self._select_line(len(rows) - 1)
-                self.scroll_end(animate=False, immediate=True)
+                self._scroll(self.max_scroll_y)
         elif not self._selected and rows:
             self._select_line(0)
         elif (line := self._lines.get(self._selected)) is not None:
             if top:
                 # Keep the selected row where the eye is; at the very top, stay there: new trouble comes in there.
-                self.scroll_to(y=top + line - self._line, animate=False, immediate=True)
+                self._scroll(top + line - self._line)
             self._line = line
         self._repaint()
 
@@ -203,7 +212,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         """Select nothing, as in the beginning: the rows to come are about something else."""
         self._selected = ""
         self._line = 0
-        self.scroll_to(y=0, animate=False, immediate=True)
+        self._scroll(0)
 
     # Moving
 
@@ -234,10 +243,14 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._select_line(line)
         height = max(1, self.size.height - 1)
         if self._line < self.scroll_offset.y:
-            self.scroll_to(y=self._line, animate=False, immediate=True)
+            self._scroll(self._line)
         elif self._line >= self.scroll_offset.y + height:
-            self.scroll_to(y=self._line - height + 1, animate=False, immediate=True)
+            self._scroll(self._line - height + 1)
         self._repaint()
+
+    def _scroll(self, y: float) -> None:
+        # By force: Textual scrolls nothing that has no scroll bar yet, and that comes only with the next layout.
+        self.scroll_to(y=y, animate=False, immediate=True, force=True)
 
     def _select_line(self, line: int) -> None:
         if not self._rows:
@@ -256,7 +269,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
             x = 0
             for column, width in self._layout:
                 if x <= offset.x <= x + width:
-                    self.post_message(self.HeaderClicked(column))
+                    self.post_message(self.HeaderClicked(self, column))
                 x += width + 1
             return
         line = self.scroll_offset.y + offset.y - 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -15,40 +16,40 @@ from textual.widgets import Input, Static
 
 from tui.control.plan import Plan, plan
 from tui.model.action import Action, ActionRecord, Outcome
+from tui.model.causes import Cause
+from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
 from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Order, RoomRow, arrange, order_words, with_signs
 from tui.model.phrases import Tone, age, count, outcome_words, session_words, span
 from tui.model.room import Agent, Participant, Room
 from tui.model.signs import SignCode, Thresholds, count_by_code
 from tui.model.snapshot import Snapshot
-from tui.model.text import Name
+from tui.model.text import Name, safe_text
 from tui.ui.bars import KeyBar, Standing, StatusBar
+from tui.ui.close_dialogs import ChooseCauseDialog, CloseDialog, close_page, sources_page
 from tui.ui.commands import BY_ACTION, BY_ID, Group, bindings
 from tui.ui.dialogs import (
     ChooseAgentDialog,
     ConfirmDialog,
     DetailDialog,
-    Page,
     StoryDialog,
     help_page,
     lines_page,
     story_page,
 )
 from tui.ui.live_table import LiveTable
+from tui.ui.log_pane import LogPane
 from tui.ui.rows import (
-    LOG_COLUMNS,
     OUTCOME_GLYPHS,
     OUTCOME_TONES,
     PARTICIPANT_COLUMNS,
     ROOM_COLUMNS,
-    LogRow,
-    log_cells,
-    log_rows,
     participant_cells,
     participant_lines,
     room_cells,
     room_lines,
 )
+from tui.ui.save import save_log
 from tui.ui.tones import fields, toned
 
 if TYPE_CHECKING:
@@ -92,15 +93,14 @@ class MainScreen(Screen[None]):
                 yield LiveTable[Participant](PARTICIPANT_COLUMNS, lambda p: p.sid, participant_cells, id="participants")
             with VerticalScroll(id="agent-pane", classes="pane", can_focus=True):
                 yield Static(id="agent")
-        with Vertical(id="log-pane", classes="pane"):
-            yield LiveTable[LogRow](LOG_COLUMNS, lambda row: row.key, log_cells, follow=True, id="log")
+        yield LogPane(self._clock, id="log-pane")
         yield KeyBar()
 
     def on_mount(self) -> None:
         """Start with empty panes that say what will be there."""
         self.query_one(KeyBar).read_only = self.app.where.read_only
         self._arrange()
-        self._show_log()
+        self._show_status()
         self.set_interval(1.0, self._tick)
 
     # The parts
@@ -116,9 +116,9 @@ class MainScreen(Screen[None]):
         return self.query_one("#participants", LiveTable)
 
     @property
-    def log_table(self) -> LiveTable[LogRow]:
-        """The table of closes and actions."""
-        return self.query_one("#log", LiveTable)
+    def log_pane(self) -> LogPane:
+        """Closes and actions."""
+        return self.query_one(LogPane)
 
     @property
     def room(self) -> Room | None:
@@ -139,11 +139,18 @@ class MainScreen(Screen[None]):
             if isinstance(screen, ConfirmDialog):
                 screen.picture_changed(snapshot)
         self._show_status()
-        self._show_log()
+
+    def take_closes(self, events: Sequence[CloseEvent]) -> None:
+        """Ends of sessions that are new, or of which more is known."""
+        self.log_pane.put(events)
+
+    def take_remembered(self, records: Sequence[ActionRecord]) -> None:
+        """What was done in earlier runs."""
+        self.log_pane.put(records)
 
     def take_record(self, record: ActionRecord) -> None:
         """An action went on or ended; its end is said in a toast, everything in the log."""
-        self._show_log()
+        self.log_pane.put([record])
         if record.outcome is Outcome.RUNNING:
             return
         tone = OUTCOME_TONES[record.outcome]
@@ -158,10 +165,11 @@ class MainScreen(Screen[None]):
 
     def _tick(self) -> None:
         now = self._clock()
-        for table in (self.rooms, self.participants, self.log_table):
+        for table in (self.rooms, self.participants, self.log_pane):
             table.tick(now)
         self._show_agent()
         self._show_status()
+        self.log_pane.show_sources(self.app.sources)
         self._watch()
 
     def _arrange(self) -> None:
@@ -231,15 +239,6 @@ class MainScreen(Screen[None]):
         chosen = self.participants.selected
         return (room.agent(chosen.sid) if chosen is not None else None) or next(iter(room.agents), None)
 
-    def _show_log(self) -> None:
-        rows = log_rows(self.app.closes, self.app.records)
-        table = self.log_table
-        table.show(rows, self._clock(), empty="Ends of sessions, and what you do, appear here with time and cause.")
-        pane = self.query_one("#log-pane")
-        pane.border_title = Content("Closes and actions")
-        following = "following" if table.at_end else "held: G follows"
-        pane.border_subtitle = Content(f"{following}, {len(rows):,}" if rows else "")
-
     def _show_status(self) -> None:
         signs: dict[SignCode, int] = dict(count_by_code({row.room.sid: row.signs for row in self._all}))
         self.query_one(StatusBar).standing = Standing(
@@ -249,7 +248,9 @@ class MainScreen(Screen[None]):
     def _watch(self) -> None:
         visible = [row.room.sid for row in self.rooms.visible_rows]
         room = self.room
-        self.app.watch_rooms(visible, room.sid if room is not None else None)
+        selected = room.sid if room is not None else None
+        is_open = selected is not None and self._focused_pane() in ("participants", "agent")
+        self.app.look_at(visible, selected, selected if is_open else None)
 
     # The person moves
 
@@ -285,12 +286,15 @@ class MainScreen(Screen[None]):
 
     @on(LiveTable.Opened, "#log")
     def _log_opened(self) -> None:
-        row = self.log_table.selected
-        if row is None:
+        line = self.log_pane.table.selected
+        if line is None:
             return
-        entry = row.entry
+        entry = line.what
         if isinstance(entry, CloseEvent):
-            self.app.push_screen(DetailDialog(f"Close of {entry.agent}", _close_page(entry)))
+            title = f"{entry.agent} in {entry.room.safe}: {CAUSE_WORDS[entry.cause]}"
+            self.app.push_screen(
+                CloseDialog(title, close_page(entry)), lambda go: self._go_to_room(entry) if go else None
+            )
             return
         steps = story_page([(step.at, step.text) for step in entry.steps], entry.at)
         title = f"{entry.action.value} {_target_words(entry)}: {entry.outcome.value}"
@@ -305,10 +309,11 @@ class MainScreen(Screen[None]):
         if room is None:
             self._say("That room is gone.")
             return
-        sid = target.participant_sid or None
-        self._confirm(plan(action, room, sid, self._clock(), by_dispatch=record.by_dispatch))
+        # Whoever came back is another participant under the same identity.
+        sid = (record.came_back_sid or target.participant_sid) if target.participant_sid else None
+        self._ask(action, room, sid, by_dispatch=record.by_dispatch)
 
-    @on(LiveTable.HeaderClicked)
+    @on(LiveTable.HeaderClicked, "#rooms")
     def _header_clicked(self, event: LiveTable.HeaderClicked) -> None:
         if event.column.key not in SORT_COLUMNS:
             return
@@ -359,14 +364,26 @@ class MainScreen(Screen[None]):
 
     def action_back(self) -> None:
         """Out of the filter line or a lower pane to the rooms; then clear the filter."""
+        if self._focused_pane() == "log" and self.log_pane.clear_filter():
+            self._focus_pane("log")
+            return
         line = self.query_one("#filter", Input)
         if self.focused is line or self._focused_pane() == "rooms":
-            line.value = ""
-            line.remove_class("-open")
+            self._clear_filter()
         self._focus_pane("rooms")
 
+    def _clear_filter(self) -> None:
+        line = self.query_one("#filter", Input)
+        line.value = ""
+        line.remove_class("-open")
+        self._filter = ""
+        self._arrange()
+
     def action_filter(self) -> None:
-        """Open the filter line."""
+        """Open the filter line of the rooms, or of the log where that has the focus."""
+        if self._focused_pane() == "log":
+            self.log_pane.open_filter()
+            return
         line = self.query_one("#filter", Input)
         line.add_class("-open")
         self.set_focus(line)
@@ -418,7 +435,61 @@ class MainScreen(Screen[None]):
         name: Name = thing.name if isinstance(thing, Room) else thing.identity
         text = thing.sid if sid or name.altered else name.raw
         self.app.copy_to_clipboard(text)
-        self._say(f"Copied {text}" + (" (the name holds characters that can't be shown)" if name.altered else ""))
+        odd = " (the name holds characters that can't be shown)" if name.altered else ""
+        self._say(f"Copied {text}{odd}", calm=True)
+
+    # The log
+
+    def action_causes(self) -> None:
+        """Choose the cause whose closes are shown."""
+
+        def chosen(cause: Cause | None) -> None:
+            self.log_pane.filter_by_cause(cause)
+            self._focus_pane("log")
+
+        pane = self.log_pane
+        dialog = ChooseCauseDialog(pane.last_hour, pane.filter.cause)
+        self.app.push_screen(dialog, lambda answer: chosen(answer.cause) if answer is not None else None)
+
+    def action_jump(self) -> None:
+        """From a line of the log to its room, and from a room to its newest close."""
+        line = self.log_pane.table.selected if self._focused_pane() == "log" else None
+        if line is not None:
+            self._go_to_room(line.what)
+            return
+        sid = self.rooms.selected_key
+        if not sid or not self.log_pane.go_to_close(sid):
+            self._say("No session is known to have closed in this room.")
+            return
+        self._focus_pane("log")
+
+    def _go_to_room(self, entry: CloseEvent | ActionRecord) -> None:
+        sid = entry.room_sid if isinstance(entry, CloseEvent) else entry.target.room_sid
+        name = entry.room if isinstance(entry, CloseEvent) else entry.target.room
+        if sid not in self.picture.rooms:
+            self._say(f"{name.safe} ({sid}) is gone.")
+            return
+        if not self.rooms.select(sid):
+            self._clear_filter()
+            self.rooms.select(sid)
+        self._focus_pane("rooms")
+
+    def action_save(self) -> None:
+        """Write the log as it is shown into a file."""
+        lines = self.log_pane.shown
+        if not lines:
+            self._say("The log shows nothing that could be saved.")
+            return
+        try:
+            path = save_log(lines, Path.cwd(), self._clock())
+        except OSError as error:
+            self._say(f"The log could not be saved here: {error.strerror}.")
+            return
+        self._say(f"Saved {count(len(lines), 'line')} to {safe_text(str(path), 4096)}", calm=True)
+
+    def action_sources(self) -> None:
+        """Where evidence comes from, and what is off."""
+        self.app.push_screen(DetailDialog("Where evidence comes from", sources_page(self.app.sources)))
 
     def action_help(self) -> None:
         """The keys, the actions and the signs."""
@@ -437,10 +508,14 @@ class MainScreen(Screen[None]):
         if room is None:
             self._say("Select a room or a participant first: " + BY_ID["next_pane"].key_words + " goes to the panes.")
             return
+        self._ask(action, room, participant.sid if participant is not None else None)
+
+    def _ask(self, action: Action, room: Room, participant_sid: str | None, *, by_dispatch: bool = False) -> None:
+        """Plan this action on exactly that, and have it confirmed; for a dispatch, have the agent chosen first."""
         if action is Action.DISPATCH_AGENT:
             self._choose_agent(room)
-            return
-        self._confirm(plan(action, room, participant.sid if participant is not None else None, self._clock()))
+        else:
+            self._confirm(plan(action, room, participant_sid, self._clock(), by_dispatch=by_dispatch))
 
     def _choose_agent(self, room: Room) -> None:
         def chosen(name: str | None) -> None:
@@ -488,12 +563,12 @@ class MainScreen(Screen[None]):
             if room is None:
                 self._say("That room is gone.")
                 return
-            self._confirm(plan(action, room, planned.target.participant_sid or None, self._clock()))
+            self._ask(action, room, planned.target.participant_sid or None)
 
         self.app.push_screen(ConfirmDialog(planned, self.app.where.project, self.newest, self._clock), answered)
 
-    def _say(self, words: str) -> None:
-        self.notify(words, severity="warning" if not words.startswith("Copied") else "information", markup=False)
+    def _say(self, words: str, *, calm: bool = False) -> None:
+        self.notify(words, severity="information" if calm else "warning", markup=False)
 
 
 PANES = ("rooms", "participants", "agent", "log")
@@ -534,30 +609,3 @@ def _agent_lines(agent: Agent, now: float) -> list[tuple[str, str]]:
         ("sid", agent.participant.sid),
     ]
     return lines
-
-
-def _close_page(event: CloseEvent) -> Page:
-    lines = [
-        ("cause", event.cause.value),
-        ("room", f"{event.room.safe}  {event.room_sid}"),
-        ("agent", f"{event.agent}  {event.identity.safe}  {event.participant_sid}"),
-        ("lasted", span(event.duration)),
-        ("by", event.by or "not known"),
-        ("agent said", event.report.reason if event.report is not None else "nothing"),
-        ("agent now", "gone" if event.agent_gone else "still in the room"),
-        ("room now", "gone" if event.room_gone else "still there"),
-    ]
-    if event.report is not None and event.report.error is not None:
-        error = event.report.error
-        lines.insert(1, ("error", f"{error.source} {error.type}: {error.message}"))
-    story = [
-        (
-            e.at,
-            f"{e.source.value}: {e.fact.value}"
-            + (f", {e.detail}" if e.detail else "")
-            + (f", by {e.by}" if e.by else ""),
-        )
-        for e in sorted(event.evidence, key=lambda e: e.at)
-    ]
-    facts, steps = lines_page(lines), story_page(story, event.began)
-    return lambda width: Content("\n").join([facts(width), steps(width)])

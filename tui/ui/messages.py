@@ -26,3 +26,11 @@ class RecordChanged(Message):
     def __init__(self, record: ActionRecord) -> None:
         super().__init__()
         self.record = record
+
+
+class ClosesChanged(Message):
+    """Ends of sessions are new, or more is known of them; the app has them. One stands for all that are waiting."""
+
+    def can_replace(self, message: Message) -> bool:
+        """They are picked up together."""
+        return isinstance(message, ClosesChanged)

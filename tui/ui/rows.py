@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from tui.model.action import ActionRecord, Outcome
+from tui.model.action import Outcome
+from tui.model.close_phrases import cause_tone, close_words
 from tui.model.closes import CloseEvent
 from tui.model.fleet import RoomRow
+from tui.model.log import LogEntry
 from tui.model.phrases import (
     KIND_WORDS,
     SIGN_TONES,
@@ -17,8 +18,6 @@ from tui.model.phrases import (
     age,
     agent_names,
     agent_state,
-    close_tone,
-    close_words,
     outcome_words,
     room_glyph,
     shorten,
@@ -33,11 +32,11 @@ ROOM_COLUMNS = (
     Column("glyph", "", 1),
     Column("room", "ROOM", 14, grow=3),
     Column("sign", "SIGN", 29, grow=4),
-    Column("people", "PEOPLE", 6, right=True),
+    Column("people", "PEOPLE", 7, right=True),
     Column("agent", "AGENT", 9, grow=1),
     Column("state", "STATE", 9),
     Column("age", "AGE", 4, right=True, drop=1),
-    Column("checked", "CHECKED", 7, right=True, drop=2),
+    Column("checked", "CHECKED", 8, right=True, drop=2),
 )
 
 PARTICIPANT_COLUMNS = (
@@ -129,33 +128,16 @@ def participant_cells(participant: Participant, now: float) -> Sequence[Cell]:
 _TRACK_WORDS = {"microphone": "mic", "camera": "cam", "screen_share": "screen", "screen_share_audio": "screen audio"}
 
 
-@dataclass(frozen=True, slots=True)
-class LogRow:
-    """One line of the log: the end of a session, or something an operator did."""
-
-    key: str
-    at: float
-    entry: CloseEvent | ActionRecord
-
-
-def log_rows(closes: Iterable[CloseEvent], records: Iterable[ActionRecord]) -> list[LogRow]:
-    """All of them by the time at which they were first known, newest last."""
-    rows = [LogRow("close " + event.participant_sid, event.seen, event) for event in closes]
-    rows += [LogRow(f"action {record.id}", record.at, record) for record in records]
-    rows.sort(key=lambda row: row.at)
-    return rows
-
-
-def log_cells(row: LogRow, now: float) -> Sequence[Cell]:  # noqa: ARG001 - the log shows times of day, not ages
+def log_cells(line: LogEntry, now: float) -> Sequence[Cell]:  # noqa: ARG001 - the log shows times of day, not ages
     """One line of the log."""
-    when = time.strftime("%H:%M:%S", time.localtime(row.at))
-    entry = row.entry
+    when = time_of_day(line.at)
+    entry = line.what
     if isinstance(entry, CloseEvent):
         return (
             (when, Tone.MUTED),
             (_marked(entry.room), Tone.PLAIN),
             (entry.agent, Tone.PLAIN),
-            (close_words(entry), close_tone(entry)),
+            (close_words(entry), cause_tone(entry.cause)),
             (entry.by or "—", Tone.OURS if entry.by else Tone.MUTED),
             (span(entry.duration), Tone.MUTED),
         )
@@ -171,6 +153,11 @@ def log_cells(row: LogRow, now: float) -> Sequence[Cell]:  # noqa: ARG001 - the 
         (entry.operator, Tone.OURS),
         (span(last - entry.at) if entry.outcome is not Outcome.RUNNING else "…", Tone.MUTED),
     )
+
+
+def time_of_day(at: float) -> str:
+    """The local time, `03:12:45`."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def _marked(name: Name) -> str:

@@ -1,0 +1,50 @@
+"""Every way to end a session: the verdict on what a real server and real agents were recorded to show, and live."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from tests.endings_table import DOCUMENT, EXPECTED, as_document, recorded
+from tests.lab.endings import ENDINGS, Key, run
+from tests.lab.server import server_binary
+from tui.history.codec import close_from
+from tui.model.causes import Verdict, judge
+from tui.model.closes import CloseEvent
+
+RECORDS = {(each["ending"], each["helper"], each["sources"]): each["close"] for each in recorded()["endings"]}
+KEYS = [(name, helper, sources) for name, row in EXPECTED.items() for helper, sources in row]
+
+
+def test_every_ending_has_an_expectation_and_a_record() -> None:
+    assert {ending.name for ending in ENDINGS} == set(EXPECTED)
+    assert set(KEYS) == set(RECORDS)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key[0]} [{'helper, ' if key[1] else ''}{key[2]}]")
+def test_the_recorded_evidence_adds_up_to_the_cause(key: Key) -> None:
+    name, helper, sources = key
+    said = RECORDS[key]
+    assert (judge(close_from(said).evidence) if said is not None else None) == EXPECTED[name][helper, sources]
+
+
+def test_the_document_says_what_is_expected() -> None:
+    assert DOCUMENT.read_text() == as_document(recorded())
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, CloseEvent | None]:
+    """All endings played live, once for all tests."""
+    server_binary()
+    return asyncio.run(run(tmp_path_factory.mktemp("endings")))
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key[0]} [{'helper, ' if key[1] else ''}{key[2]}]")
+def test_the_cause_is_told_live(seen: dict[Key, CloseEvent | None], key: Key) -> None:
+    name, helper, sources = key
+    event = seen[key]
+    told: Verdict | None = event.verdict if event is not None else None
+    sys.stdout.write(f"{event}\n")
+    assert told == EXPECTED[name][helper, sources]

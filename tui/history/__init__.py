@@ -1,0 +1,1 @@
+"""Close events and operators' actions, kept: so that a restart, or the next day, loses nothing."""

@@ -1,0 +1,131 @@
+"""The log: ends of sessions and what operators did, in the order in which they became known, newest last."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tui.model.action import ActionRecord
+from tui.model.causes import Cause
+from tui.model.close_phrases import CAUSE_WORDS, close_words
+from tui.model.closes import KEPT, CloseEvent
+from tui.model.phrases import outcome_words
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of the log: a close, or an action. `at` is when it became known, seconds since 1970."""
+
+    key: str
+    at: float
+    what: CloseEvent | ActionRecord
+
+    @property
+    def place(self) -> tuple[float, str]:
+        """What the log is sorted by."""
+        return self.at, self.key
+
+
+def entry(what: CloseEvent | ActionRecord) -> LogEntry:
+    """Its line: the same key and place however much it grows."""
+    if isinstance(what, CloseEvent):
+        return LogEntry(f"close {what.participant_sid}", what.seen, what)
+    return LogEntry(f"action {what.id}", what.at, what)
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """What of the log is shown: closes of one cause (None: everything), and lines that hold every one of the words."""
+
+    cause: Cause | None = None
+    words: str = ""
+
+    def __bool__(self) -> bool:
+        return self.cause is not None or bool(self.words.strip())
+
+
+class Log:
+    """All lines, by key; putting one again replaces it where it stands. Bounded: the oldest go."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._entries: dict[str, LogEntry] = {}
+        self._order: list[LogEntry] = []
+        self._texts: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def put(self, news: Iterable[CloseEvent | ActionRecord]) -> None:
+        """Take in what is new or has changed."""
+        for what in news:
+            now = entry(what)
+            self._texts.pop(now.key, None)
+            was = self._entries.get(now.key)
+            self._entries[now.key] = now
+            if was is not None and was.place == now.place:
+                self._order[bisect_left(self._order, now.place, key=_place)] = now
+                continue
+            if was is not None:
+                del self._order[bisect_left(self._order, was.place, key=_place)]
+            insort(self._order, now, key=_place)
+        for old in self._order[: max(0, len(self._order) - self._kept)]:
+            del self._entries[old.key]
+            self._texts.pop(old.key, None)
+        del self._order[: max(0, len(self._order) - self._kept)]
+
+    def shown(self, by: LogFilter) -> Sequence[LogEntry]:
+        """The lines that match, oldest first."""
+        if not by:
+            return tuple(self._order)
+        words = by.words.casefold().split()
+        return [line for line in self._order if _has_cause(line, by.cause) and self._holds(line, words)]
+
+    def latest_close(self, room_sid: str) -> LogEntry | None:
+        """The newest close in this room."""
+        return next(
+            (
+                line
+                for line in reversed(self._order)
+                if isinstance(line.what, CloseEvent) and line.what.room_sid == room_sid
+            ),
+            None,
+        )
+
+    def last_hour(self, now: float) -> Counter[Cause]:
+        """How many closes of each cause became known in the last hour."""
+        first = bisect_left(self._order, (now - HOUR_S, ""), key=_place)
+        return Counter(line.what.cause for line in self._order[first:] if isinstance(line.what, CloseEvent))
+
+    def _holds(self, line: LogEntry, words: Sequence[str]) -> bool:
+        if not words:
+            return True
+        text = self._texts.get(line.key)
+        if text is None:
+            text = self._texts[line.key] = _text(line).casefold()
+        return all(word in text for word in words)
+
+
+def _place(line: LogEntry) -> tuple[float, str]:
+    return line.place
+
+
+def _has_cause(line: LogEntry, cause: Cause | None) -> bool:
+    return cause is None or (isinstance(line.what, CloseEvent) and line.what.cause is cause)
+
+
+def _text(line: LogEntry) -> str:
+    """Everything that a person may look for in a line."""
+    what = line.what
+    if isinstance(what, CloseEvent):
+        parts = [what.room.safe, what.room.raw, what.room_sid, what.agent, what.identity.safe, what.participant_sid]
+        parts += [close_words(what), what.cause.value, CAUSE_WORDS[what.cause], what.reason, what.by]
+    else:
+        target = what.target
+        parts = [target.room.safe, target.room.raw, target.room_sid, target.agent_name, what.action.value]
+        parts += [target.identity.safe if target.identity is not None else "", outcome_words(what), what.operator]
+    return "\n".join(parts)

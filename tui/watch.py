@@ -1,0 +1,184 @@
+"""Everything that watches one project, put together: polling, the other sources, the book of closes and the history.
+
+It knows no screen: whoever opens it is called with every new picture and with the close events that are new or have
+grown. It changes nothing on a server; what is done from here is told to it (`take_record`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+
+from tui.config import Sources
+from tui.gateway.client import Gateway
+from tui.gateway.observer import Observers
+from tui.gateway.poller import Poller
+from tui.gateway.webhooks import WebhookListener
+from tui.history.store import History
+from tui.model.action import ActionRecord, Outcome
+from tui.model.closes import CloseBook, CloseEvent
+from tui.model.evidence import Sighting, SourceStatus
+from tui.model.room import Room
+from tui.model.snapshot import Snapshot
+from tui.settings import Connection
+
+REMEMBERED_S = 24 * 3600.0
+"""How far back the history is read at the start."""
+REMEMBERED = 1_000
+"""Close events read from it at most."""
+
+
+class Watch:
+    """One project under watch; an async context manager, and then `run`.
+
+    Raises SettingsError on entering if webhooks can't be listened for. `on_closes` gets the events that are new or have
+    grown since it was called last.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        sources: Sources,
+        *,
+        on_snapshot: Callable[[Snapshot], None],
+        on_closes: Callable[[Sequence[CloseEvent]], None],
+        history: History | None = None,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.gateway = Gateway(connection.url, connection.api_key, connection.api_secret, read_only=read_only)
+        self._on_snapshot = on_snapshot
+        self._on_closes = on_closes
+        self._history = history
+        self._clock = clock
+        self._book = CloseBook()
+        self._latest = Snapshot()
+        self.remembered_actions: Sequence[ActionRecord] = ()
+        self._open = AsyncExitStack()
+        self._poller = Poller(
+            self.gateway,
+            self._take_snapshot,
+            interval_s=sources.interval_s,
+            budget=sources.budget,
+            probe=sources.probe,
+            clock=clock,
+        )
+        key, secret = connection.api_key, connection.api_secret
+        self._webhooks: WebhookListener | None = None
+        if sources.webhook is not None:
+            host, port = sources.webhook
+            self._webhooks = WebhookListener(
+                host, port, key, secret, self._take_sighting, touched=self._poller.touch, clock=clock
+            )
+        self._observers = (
+            Observers(
+                connection.url,
+                key,
+                secret,
+                self._take_sighting,
+                limit=sources.observe,
+                touched=self._poller.touch,
+                is_there=self._is_there,
+                answers=lambda room, identity: self.gateway.probe(room.name, identity),
+                clock=clock,
+            )
+            if sources.observe
+            else None
+        )
+
+    async def __aenter__(self) -> Watch:
+        await self._open.enter_async_context(self.gateway)
+        for source in (self._webhooks, self._observers):
+            if source is not None:
+                await self._open.enter_async_context(source)
+        if self._history is not None:
+            self._open.push_async_callback(self._history.close)
+            closes, self.remembered_actions = await self._history.recent(REMEMBERED_S, REMEMBERED)
+            self._book.restore(closes)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    async def run(self) -> None:
+        """Watch for ever; only cancellation ends it."""
+        if self._book.events:
+            self._on_closes(tuple(self._book.events))
+        await self._poller.run()
+
+    async def _is_there(self, room: Room) -> bool:
+        return any(now.sid == room.sid for now in await self.gateway.list_rooms([room.name.raw]))
+
+    # What is known
+
+    @property
+    def closes(self) -> Collection[CloseEvent]:
+        """All close events, in the order in which they were first seen."""
+        return self._book.events
+
+    def close_of(self, participant_sid: str) -> CloseEvent | None:
+        """The end of this agent's session, if one was seen."""
+        return self._book.event(participant_sid)
+
+    @property
+    def sources(self) -> tuple[SourceStatus, ...]:
+        """How each source stands, in the order in which the screen shows them."""
+        off = (
+            SourceStatus("webhooks", on=False),
+            SourceStatus("observer", on=False),
+            SourceStatus("history", on=False),
+        )
+        optional = (self._webhooks, self._observers, self._history)
+        return (
+            self._helper_status(),
+            *(source.status if source is not None else none for source, none in zip(optional, off, strict=True)),
+            self._poller.probe_status,
+        )
+
+    def _helper_status(self) -> SourceStatus:
+        agents = [p.agent for room in self._latest.rooms.values() for p in room.participants or () if p.is_agent]
+        helped = sum(1 for facts in agents if facts is not None and facts.helper)
+        return SourceStatus("helper", on=helped > 0, words=f"{helped}/{len(agents)} agents")
+
+    # What is told from outside
+
+    def look_at(self, visible: Sequence[str], selected: str | None) -> None:
+        """Tell which rooms are on screen, and which one is selected, by SID: they are read first."""
+        self._poller.watch(visible, selected)
+
+    def observe(self, opened: Sequence[str]) -> None:
+        """Tell which rooms are open, the most important first: as many as are allowed are observed from inside."""
+        if self._observers is not None:
+            found = (self._latest.rooms.get(sid) for sid in opened)
+            self._observers.watch([room for room in found if room is not None])
+
+    def wake(self, room_sid: str | None = None) -> None:
+        """Poll now, this room first if one is given."""
+        self._poller.wake(room_sid)
+
+    def take_record(self, record: ActionRecord) -> None:
+        """Take in what was done from here; when it has ended, its room is read at once."""
+        if self._history is not None:
+            self._history.record_action(record)
+        self._grown(self._book.absorb_record(record))
+        if record.outcome is not Outcome.RUNNING:
+            self._poller.wake(record.target.room_sid)
+
+    # What the sources tell
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        grown = self._book.absorb(snapshot)
+        if snapshot.failure is None:
+            self._latest = snapshot
+        self._on_snapshot(snapshot)
+        self._grown(grown)
+
+    def _take_sighting(self, sighting: Sighting) -> None:
+        self._grown(self._book.absorb_sighting(sighting))
+
+    def _grown(self, events: Sequence[CloseEvent]) -> None:
+        if events:
+            if self._history is not None:
+                self._history.record(events)
+            self._on_closes(events)
