@@ -1,31 +1,52 @@
-"""The list of rooms: trouble first, every order stable, the filter honest."""
+"""The list of rooms: trouble first, every order stable, the filter honest, kept up to date by difference."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.build import NOW, agent, person, room
-from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Order, RoomRow, arrange, filter_rows, order_words, with_signs
-from tui.model.signs import Thresholds
+from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, arranged, order_words
+from tui.model.room import Room
+from tui.model.signs import Kick, Kicks, SignCode, Thresholds
 
 WAITING = room("zulu", person("carol", joined=41))
 LONELY = room("alpha", agent("agent-7", name="intake", joined=90))
 WELL = room("mike", person("dave"), agent("agent-8", name="closer", state="speaking"))
-ROWS = with_signs([WELL, LONELY, WAITING], NOW, Thresholds(), {})
+ROOMS = (WELL, LONELY, WAITING)
 
 
-def names(rows: list[RoomRow]) -> list[str]:
-    return [row.room.name.safe for row in rows]
+def by_sid(rooms: Iterable[Room]) -> Mapping[str, Room]:
+    return {one.sid: one for one in rooms}
+
+
+def take(fleet: Fleet, rooms: Iterable[Room], now: float = NOW, kicks: Kicks | None = None) -> None:
+    for _ in fleet.take(by_sid(rooms), now, kicks or {}):
+        pass
+
+
+def fleet_of(*rooms: Room, order: Order = TROUBLE_FIRST, text: str = "") -> Fleet:
+    fleet = Fleet(Thresholds())
+    take(fleet, rooms)
+    fleet.arrange(order, text)
+    return fleet
+
+
+def names(fleet: Fleet) -> list[str]:
+    return [row.room.name.safe for row in fleet.shown]
 
 
 def test_trouble_comes_first_and_the_well_last() -> None:
-    assert names(arrange(ROWS, TROUBLE_FIRST, "")) == ["zulu", "alpha", "mike"]
+    assert names(fleet_of(*ROOMS)) == ["zulu", "alpha", "mike"]
+    assert [row.room for row in arranged(by_sid(ROOMS), NOW, Thresholds())] == [WAITING, LONELY, WELL]
 
 
 def test_reversed_is_the_other_way_round() -> None:
-    assert names(arrange(ROWS, Order("room", reverse=True), "")) == ["zulu", "mike", "alpha"]
+    assert names(fleet_of(*ROOMS, order=Order("room", reverse=True))) == ["zulu", "mike", "alpha"]
     assert order_words(Order("room", reverse=True)) == "by name, reversed"
 
 
@@ -44,10 +65,85 @@ def test_reversed_is_the_other_way_round() -> None:
     ],
 )
 def test_the_filter_finds_every_word_in_names_ids_people_agents_signs_and_states(text: str, found: list[str]) -> None:
-    assert sorted(names(filter_rows(ROWS, text))) == found
+    assert sorted(names(fleet_of(*ROOMS, text=text))) == found
 
 
-@given(st.permutations(ROWS), st.sampled_from(SORT_COLUMNS), st.booleans(), st.sampled_from(["", "a", "rm_"]))
-def test_an_order_does_not_depend_on_the_order_before(rows: list[RoomRow], by: str, reverse: bool, text: str) -> None:  # noqa: FBT001
+def test_a_sign_appears_and_goes_by_time_alone() -> None:
+    fleet = fleet_of(room("r", person(joined=0)), WELL)
+    assert names(fleet) == ["mike", "r"]
+    assert not fleet.is_due(NOW + 9)
+    assert fleet.is_due(NOW + 10)
+    for _ in fleet.age(NOW + 10):
+        pass
+    assert names(fleet) == ["r", "mike"]
+    assert fleet.totals.signs[SignCode.WAITING] == 1
+    assert not fleet.is_due(NOW + 11)
+
+
+def test_totals_follow_what_changes() -> None:
+    fleet = fleet_of(*ROOMS)
+    assert (fleet.totals.people, fleet.totals.agents, fleet.totals.helped) == (2, 2, 0)
+    take(fleet, [replace(WELL, participants=(*(WELL.participants or ()), person("eve")))])
+    assert (fleet.totals.people, fleet.totals.agents, len(fleet)) == (2, 1, 1)
+    take(fleet, [])
+    assert (fleet.totals.people, fleet.totals.agents, +fleet.totals.signs) == (0, 0, {})
+
+
+def test_a_kick_is_looked_for_in_rooms_that_did_not_change() -> None:
+    fleet = fleet_of(WELL)
+    take(fleet, [WELL], kicks={(WELL.sid, "dave"): Kick("PA_earlier", NOW)})
+    assert fleet.totals.signs[SignCode.RETURNED] == 1
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> list[list[Room]]:
+    """Some pictures of some rooms, which come, change and go."""
+    found = []
+    for _ in range(draw(st.integers(1, 4))):
+        rooms = []
+        for name in draw(st.sets(st.sampled_from("abcdef"))):
+            people = [
+                person(f"p{number}", joined=draw(st.integers(0, 60))) for number in range(draw(st.integers(0, 2)))
+            ]
+            agents = [
+                agent(
+                    f"agent-{number}", name="closer", joined=50, state=draw(st.sampled_from(["speaking", "thinking"]))
+                )
+                for number in range(draw(st.integers(0, 2)))
+            ]
+            rooms.append(room(name, *people, *agents))
+        found.append(rooms)
+    return found
+
+
+@given(
+    pictures(),
+    st.sampled_from(SORT_COLUMNS),
+    st.booleans(),
+    st.sampled_from(["", "a", "closer", "waiting"]),
+    st.integers(0, 200),
+)
+def test_by_difference_is_the_same_as_from_scratch(
+    seen: list[list[Room]],
+    by: str,
+    reverse: bool,  # noqa: FBT001
+    text: str,
+    later: int,
+) -> None:
+    fleet = Fleet(Thresholds())
+    fleet.arrange(Order(by, reverse), text)
+    for number, rooms in enumerate(seen):
+        take(fleet, rooms, NOW + number)
+    now = NOW + len(seen) + later
+    take(fleet, seen[-1], now)
+    fresh = Fleet(Thresholds())
+    take(fresh, seen[-1], now)
+    fresh.arrange(Order(by, reverse), text)
+    assert fleet.shown == fresh.shown
+    assert (fleet.totals.people, +fleet.totals.signs) == (fresh.totals.people, +fresh.totals.signs)
+
+
+@given(st.permutations(ROOMS), st.sampled_from(SORT_COLUMNS), st.booleans())
+def test_an_order_does_not_depend_on_the_order_before(rooms: list[Room], by: str, reverse: bool) -> None:  # noqa: FBT001
     order = Order(by, reverse)
-    assert arrange(rows, order, text) == arrange(ROWS, order, text)
+    assert fleet_of(*rooms, order=order).shown == fleet_of(*ROOMS, order=order).shown

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,12 @@ from tui.model.evidence import Evidence, Fact, Sighting, Source
 from tui.model.room import OBSERVER_PREFIX, Room, SessionError
 from tui.model.secret import Secret
 from tui.model.text import Name
+
+
+async def come_true(check: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is; other processes take part in it, on a machine that may be busy."""
+    found: bool = await eventually(check, 60.0)
+    assert found
 
 
 class Observing:
@@ -119,7 +125,7 @@ async def test_an_observer_is_nobody_and_holds_no_room_open(tmp_path: Path) -> N
             async def gone() -> bool:
                 return not await shown.gateway.list_rooms(["r"])
 
-            assert await eventually(gone, 60.0)
+            await come_true(gone)
             (ended,) = shown.evidence(Fact.ROOM_ENDED)
             assert ended.reason == "ROOM_CLOSED"
 
@@ -135,7 +141,7 @@ async def test_no_more_rooms_are_observed_than_allowed_and_others_are_left(lab_s
             shown.observers.watch([second, first])
             return not await shown.hidden("limit-1") and len(await shown.hidden("limit-2")) == 1
 
-        assert await eventually(moved, 60.0)
+        await come_true(moved)
         for name in ("limit-1", "limit-2"):
             lab_server.delete_room(name)
 
@@ -151,7 +157,7 @@ async def test_a_room_that_is_gone_is_not_brought_back(lab_server: LabServer, ro
         async with await join(lab_server, f"{room_name}-other", "bob"):
             other = await shown.room(f"{room_name}-other")
 
-            def other_is_joined() -> bool:
+            async def other_is_joined() -> bool:
                 shown.observers.watch([room, other])
                 return shown.observers.status.on
 
@@ -169,7 +175,7 @@ async def test_the_observers_leave_when_they_are_closed(lab_server: LabServer, r
             async def left() -> bool:
                 return not await shown.hidden(room_name)
 
-            assert await eventually(left, 60.0)
+            await come_true(left)
 
 
 PARENT = """
@@ -205,7 +211,7 @@ async def test_a_killed_dashboard_leaves_no_observer_behind_and_prints_nothing(
             async def there() -> bool:
                 return bool(await shown.hidden(room_name))
 
-            assert await eventually(there, 60.0)
+            await come_true(there)
         finally:
             os.kill(parent.pid, signal.SIGKILL)
         output, _ = await asyncio.to_thread(parent.communicate)
@@ -213,7 +219,7 @@ async def test_a_killed_dashboard_leaves_no_observer_behind_and_prints_nothing(
         async def left() -> bool:
             return not await shown.hidden(room_name)
 
-        assert await eventually(left, 60.0)
+        await come_true(left)
         assert output == b""
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.build import NOW, agent, person, room
 from tui.model.room import CloseReport, Kind, ParticipantState, Room, SessionState
-from tui.model.signs import WORST_FIRST, Kick, Sign, SignCode, Thresholds, count_by_code, signs
+from tui.model.signs import WORST_FIRST, Kick, Sign, SignCode, Thresholds, next_change, signs
 
 LIMITS = Thresholds()
 
@@ -119,6 +119,15 @@ def test_signs_are_worst_first_and_never_in_the_future(members: list[object], la
     assert all(sign.since is None or sign.since <= NOW + later for sign in found)
 
 
-def test_counts_are_of_rooms_not_of_signs() -> None:
-    double = Sign(SignCode.STUCK, None)
-    assert count_by_code({"a": (double, double), "b": (double,), "c": ()}) == {SignCode.STUCK: 2}
+@given(st.floats(0.0, 300.0))
+def test_between_two_changes_that_are_foretold_nothing_changes(later: float) -> None:
+    here = room("r", person(joined=5), agent("a", name="x", state="thinking", state_since=NOW - 3), people_at=NOW)
+    kicks = {(here.sid, "ann"): Kick("PA_earlier", NOW - 100)}
+    now = NOW + later
+    due = next_change(here, now, Thresholds(), kicks)
+    until = due if due is not None else now + 1_000.0
+    found = signs(here, now, Thresholds(), kicks)
+    assert signs(here, (now + until) / 2, Thresholds(), kicks) == found
+    if due is not None:
+        assert due > now
+        assert signs(here, due, Thresholds(), kicks) != found

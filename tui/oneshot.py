@@ -12,7 +12,7 @@ from typing import Any
 
 from tui.gateway.client import Gateway
 from tui.gateway.poller import Poller
-from tui.model.fleet import TROUBLE_FIRST, RoomRow, arrange, with_signs
+from tui.model.fleet import RoomRow, arranged
 from tui.model.phrases import KIND_WORDS, agent_names, count, people, sign_words, span
 from tui.model.room import Agent, Participant
 from tui.model.signs import Thresholds
@@ -26,9 +26,9 @@ async def read_once(connection: Connection, budget: int) -> Snapshot:
         return await Poller(gateway, lambda _: None, budget=budget).poll_everything()
 
 
-def rows_of(snapshot: Snapshot, thresholds: Thresholds) -> list[RoomRow]:
+def rows_of(snapshot: Snapshot, thresholds: Thresholds) -> Sequence[RoomRow]:
     """The rooms with their signs, trouble first."""
-    return arrange(with_signs(snapshot.rooms.values(), snapshot.at, thresholds, {}), TROUBLE_FIRST, "")
+    return arranged(snapshot.rooms, snapshot.at, thresholds)
 
 
 def as_json(rows: Sequence[RoomRow], now: float) -> str:

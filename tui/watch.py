@@ -123,7 +123,7 @@ class Watch:
 
     @property
     def sources(self) -> tuple[SourceStatus, ...]:
-        """How each source stands, in the order in which the screen shows them."""
+        """How each source but polling stands; that of the helper is in the picture."""
         off = (
             SourceStatus("webhooks", on=False),
             SourceStatus("observer", on=False),
@@ -131,15 +131,9 @@ class Watch:
         )
         optional = (self._webhooks, self._observers, self._history)
         return (
-            self._helper_status(),
             *(source.status if source is not None else none for source, none in zip(optional, off, strict=True)),
             self._poller.probe_status,
         )
-
-    def _helper_status(self) -> SourceStatus:
-        agents = [p.agent for room in self._latest.rooms.values() for p in room.participants or () if p.is_agent]
-        helped = sum(1 for facts in agents if facts is not None and facts.helper)
-        return SourceStatus("helper", on=helped > 0, words=f"{helped}/{len(agents)} agents")
 
     # What is told from outside
 

@@ -1,22 +1,35 @@
-"""The rooms as the screen and the one-shot command list them: with their signs, sorted, filtered. Pure."""
+"""The rooms as the screen and the one-shot command list them: with their signs, counted, sorted, filtered.
+
+Everything is kept up to date by difference: what a picture costs depends on how many rooms changed in it, and on whose
+signs are due, not on how many there are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import heapq
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from tui.model.phrases import agent_names, agent_state
 from tui.model.room import Room
-from tui.model.signs import WORST_FIRST, Kicks, Sign, Thresholds, signs
+from tui.model.signs import WORST_FIRST, Kicks, Sign, SignCode, Thresholds, next_change, signs
+
+SLICE = 64
+"""Rooms that are worked out in one go, some 4 ms: between two slices the screen can answer a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomRow:
-    """A room and what is wrong with it."""
+    """A room and what is wrong with it, with its name and with all that a filter looks at, both casefolded."""
 
     room: Room
     signs: tuple[Sign, ...]
+    name: str = field(repr=False)
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,27 @@ class Order:
     reverse: bool = False
 
 
+@dataclass(slots=True)
+class Totals:
+    """Counts over all rooms: people, agents, how many of these run the helper, and rooms by sign."""
+
+    people: int = 0
+    agents: int = 0
+    helped: int = 0
+    signs: Counter[SignCode] = field(default_factory=Counter)
+
+    def count(self, row: RoomRow, by: int) -> None:
+        """Add a room (`by` is 1), or take it away (-1)."""
+        self.people += by * row.room.people_count
+        for participant in row.room.participants or ():
+            if participant.is_agent:
+                self.agents += by
+                if participant.agent is not None and participant.agent.helper:
+                    self.helped += by
+        for code in {sign.code for sign in row.signs}:
+            self.signs[code] += by
+
+
 def _trouble(row: RoomRow) -> tuple[int, float]:
     if not row.signs:
         return (len(WORST_FIRST), 0.0)
@@ -35,7 +69,7 @@ def _trouble(row: RoomRow) -> tuple[int, float]:
 
 _SORT_KEYS: Mapping[str, tuple[str, Callable[[RoomRow], Any]]] = {
     "sign": ("trouble first", _trouble),
-    "room": ("by name", lambda row: row.room.name.safe.casefold()),
+    "room": ("by name", lambda _: 0),
     "people": ("most people first", lambda row: -row.room.people_count),
     "agent": ("by agent", lambda row: agent_names(row.room).casefold()),
     "state": ("by agent's state", lambda row: agent_state(row.room)),
@@ -52,34 +86,137 @@ def order_words(order: Order) -> str:
     return _SORT_KEYS[order.column][0] + (", reversed" if order.reverse else "")
 
 
-def with_signs(rooms: Iterable[Room], now: float, thresholds: Thresholds, kicks: Kicks) -> list[RoomRow]:
-    """Each room with its signs at `now`."""
-    return [RoomRow(room, signs(room, now, thresholds, kicks)) for room in rooms]
+class Fleet:
+    """All rooms of a project, each with its signs; those that match a filter, in an order.
+
+    Equal ones stand by name, then SID, so that nothing jumps about.
+    """
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        self._thresholds = thresholds
+        self._rows: dict[str, RoomRow] = {}
+        self._due: list[tuple[float, str]] = []
+        self._kicks: Kicks = {}
+        self._order = TROUBLE_FIRST
+        self._words: Sequence[str] = ()
+        self._places: list[tuple[Any, ...]] = []
+        self._shown: list[RoomRow] = []
+        self.totals = Totals()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def is_due(self, now: float) -> bool:
+        """Whether time alone has changed a sign by `now`."""
+        return bool(self._due) and self._due[0][0] <= now
+
+    @property
+    def shown(self) -> Sequence[RoomRow]:
+        """The rooms that match the filter, in their order: a copy, which stays as it is."""
+        return self._shown[::-1] if self._order.reverse else self._shown[:]
+
+    # What is there
+
+    def take(self, rooms: Mapping[str, Room], now: float, kicks: Kicks) -> Iterator[None]:
+        """Take in a picture, one slice of rooms for each step of the iterator."""
+        for sid in self._rows.keys() - rooms.keys():
+            self._drop(sid)
+        kicked = {sid for (sid, _), _ in kicks.items() ^ self._kicks.items()}
+        self._kicks = dict(kicks)
+        changed = [
+            sid
+            for sid, room in rooms.items()
+            if (row := self._rows.get(sid)) is None or row.room is not room or sid in kicked
+        ]
+        for start in range(0, len(changed), SLICE):
+            for sid in changed[start : start + SLICE]:
+                self._put(rooms[sid], now)
+            yield
+        yield from self.age(now)
+
+    def age(self, now: float) -> Iterator[None]:
+        """Let time go on: work out anew what has become, or ceased to be, a sign by `now`, in slices."""
+        done = 0
+        while self._due and self._due[0][0] <= now:
+            _, sid = heapq.heappop(self._due)
+            if (row := self._rows.get(sid)) is not None:
+                self._put(row.room, now)
+                done += 1
+                if done % SLICE == 0:
+                    yield
+
+    # What is shown of it
+
+    def arrange(self, order: Order, text: str) -> None:
+        """Show the rooms that hold every word of `text`, in any case, anywhere in them, in this order."""
+        words = text.casefold().split()
+        if (order.column, words) == (self._order.column, self._words):
+            self._order = order
+            return
+        self._order, self._words = order, words
+        placed = [(self._place(row), row) for row in self._rows.values() if self._matches(row)]
+        placed.sort(key=itemgetter(0))
+        self._places = [place for place, _ in placed]
+        self._shown = [row for _, row in placed]
+
+    def _place(self, row: RoomRow) -> tuple[Any, ...]:
+        return _SORT_KEYS[self._order.column][1](row), row.name, row.room.sid
+
+    def _matches(self, row: RoomRow) -> bool:
+        return all(word in row.text for word in self._words)
+
+    # One room
+
+    def _put(self, room: Room, now: float) -> None:
+        was = self._rows.get(room.sid)
+        row = row_of(room, now, self._thresholds, self._kicks)
+        if (due := next_change(room, now, self._thresholds, self._kicks)) is not None:
+            heapq.heappush(self._due, (due, room.sid))
+        if was is not None:
+            if was.room is room and was.signs == row.signs:
+                return
+            self._hide(was)
+            self.totals.count(was, -1)
+        self._rows[room.sid] = row
+        self.totals.count(row, 1)
+        if self._matches(row):
+            place = self._place(row)
+            at = bisect_left(self._places, place)
+            self._places.insert(at, place)
+            self._shown.insert(at, row)
+
+    def _drop(self, sid: str) -> None:
+        row = self._rows.pop(sid)
+        self._hide(row)
+        self.totals.count(row, -1)
+
+    def _hide(self, row: RoomRow) -> None:
+        if self._matches(row):
+            at = bisect_left(self._places, self._place(row))
+            del self._places[at]
+            del self._shown[at]
 
 
-def arrange(rows: Iterable[RoomRow], order: Order, text: str) -> list[RoomRow]:
-    """The rows that match the filter, in this order; equal ones by name, then SID, so that nothing jumps about."""
-    kept = filter_rows(rows, text)
-    kept.sort(key=lambda row: (row.room.name.safe.casefold(), row.room.sid))
-    kept.sort(key=_SORT_KEYS[order.column][1], reverse=order.reverse)
-    return kept
+def arranged(rooms: Mapping[str, Room], now: float, thresholds: Thresholds) -> Sequence[RoomRow]:
+    """All rooms of one picture, the ones in trouble first."""
+    fleet = Fleet(thresholds)
+    for _ in fleet.take(rooms, now, {}):
+        pass
+    return fleet.shown
 
 
-def filter_rows(rows: Iterable[RoomRow], text: str) -> list[RoomRow]:
-    """The rows that hold every word of `text`, in any case, anywhere: names, ids, identities, agents, signs, states."""
-    words = text.casefold().split()
-    return [row for row in rows if _matches(row, words)] if words else list(rows)
+def row_of(room: Room, now: float, thresholds: Thresholds, kicks: Kicks) -> RoomRow:
+    """A room's row at `now`."""
+    found = signs(room, now, thresholds, kicks)
+    return RoomRow(room, found, room.name.safe.casefold(), _text(room, found))
 
 
-def _matches(row: RoomRow, words: Sequence[str]) -> bool:
-    haystack = _haystack(row)
-    return all(word in haystack for word in words)
-
-
-def _haystack(row: RoomRow) -> str:
-    room = row.room
-    parts = [room.name.safe, room.name.raw, room.sid]
-    parts += [sign.code.value for sign in row.signs]
+def _text(room: Room, found: Sequence[Sign]) -> str:
+    """Everything that a person may look for: names, ids, identities, agents, signs, states."""
+    parts = [room.name.safe, room.sid]
+    if room.name.altered:
+        parts.append(room.name.raw)
+    parts += [sign.code.value for sign in found]
     for participant in room.participants or ():
         parts += [participant.identity.safe, participant.name, participant.sid]
     for agent in room.agents:

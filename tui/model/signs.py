@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -73,66 +74,70 @@ Kicks = Mapping[tuple[str, str], Kick]
 
 def signs(room: Room, now: float, thresholds: Thresholds, kicks: Kicks | None = None) -> tuple[Sign, ...]:
     """The room's signs at `now`, worst first. A room whose participants were never read has no signs but `failed`."""
-    found = list(_signs(room, now, thresholds, kicks or {}))
+    found = [sign for sign, begins, ends in _conditions(room, thresholds, kicks or {}) if begins <= now < ends]
     if len(found) > 1:
         found.sort(key=lambda sign: (WORST_FIRST[sign.code], sign.since or 0.0))
     return tuple(found)
 
 
-def count_by_code(rooms: Mapping[str, tuple[Sign, ...]]) -> Counter[SignCode]:
-    """How many rooms show each sign."""
-    return Counter(code for found in rooms.values() for code in {sign.code for sign in found})
+def next_change(room: Room, now: float, thresholds: Thresholds, kicks: Kicks | None = None) -> float | None:
+    """When the room's signs will be others although nothing happens in it, by time alone; None for never."""
+    times = (time for _, *span in _conditions(room, thresholds, kicks or {}) for time in span)
+    return min((time for time in times if now < time < math.inf), default=None)
 
 
-def _signs(room: Room, now: float, limits: Thresholds, kicks: Kicks) -> Iterator[Sign]:
+_Condition = tuple[Sign, float, float]
+"""A sign, when it begins to be one, and when it ceases to (seconds since 1970, or infinite)."""
+
+
+def _conditions(room: Room, limits: Thresholds, kicks: Kicks) -> Iterator[_Condition]:
+    """Everything in the room that is a sign, was one, or will be if it lasts."""
     if room.trouble:
-        yield Sign(SignCode.FAILED, room.checked_at, room.trouble)
+        yield Sign(SignCode.FAILED, room.checked_at, room.trouble), -math.inf, math.inf
     if room.participants is None:
         return
-    if room.checked_at is not None and now - room.checked_at > limits.stale_s:
-        yield Sign(SignCode.STALE, room.checked_at)
+    if room.checked_at is not None:
+        yield Sign(SignCode.STALE, room.checked_at), room.checked_at + limits.stale_s, math.inf
     people, agents = room.people, room.agents
     active = [person for person in people if person.state is ParticipantState.ACTIVE]
     if active and not agents:
         since = max(min(person.joined_at for person in active), room.agent_at or 0.0)
-        if now - since > limits.waiting_s:
-            yield Sign(SignCode.WAITING, since, count=len(active))
+        yield Sign(SignCode.WAITING, since, count=len(active)), since + limits.waiting_s, math.inf
     if agents and not people:
         since = max(min(agent.participant.joined_at for agent in agents), room.people_at or 0.0)
-        if now - since > limits.alone_s:
-            yield Sign(SignCode.ALONE, since, agents[0].name, len(agents))
+        yield Sign(SignCode.ALONE, since, agents[0].name, len(agents)), since + limits.alone_s, math.inf
     for agent in agents:
-        yield from _of_agent(agent, len(agents), now, limits)
-    for name, count in Counter(agent.name for agent in agents).items():
-        if count > 1:
-            yield Sign(SignCode.DOUBLE, None, name, count)
+        yield from _of_agent(agent, len(agents), limits)
+    if len(agents) > 1:
+        for name, count in Counter(agent.name for agent in agents).items():
+            if count > 1:
+                yield Sign(SignCode.DOUBLE, None, name, count), -math.inf, math.inf
     if kicks:
-        yield from _returned(room, now, limits, kicks)
+        yield from _returned(room, limits, kicks)
 
 
-def _of_agent(agent: Agent, count: int, now: float, limits: Thresholds) -> Iterator[Sign]:
-    """The signs of one of the `count` agents in its room."""
+def _of_agent(agent: Agent, count: int, limits: Thresholds) -> Iterator[_Condition]:
+    """What is wrong with one of the `count` agents in its room."""
     facts = agent.facts
-    if facts.silent_since is not None and now - facts.silent_since > limits.silent_s:
-        # What it published last says nothing of it any more.
-        yield Sign(SignCode.SILENT, facts.silent_since, agent.name, count)
-        return
+    silent_at = math.inf
+    if facts.silent_since is not None:
+        # From then on, what it published last says nothing of it any more.
+        silent_at = facts.silent_since + limits.silent_s
+        yield Sign(SignCode.SILENT, facts.silent_since, agent.name, count), silent_at, math.inf
     if facts.session is SessionState.CLOSED:
         since = facts.close.at if facts.close is not None else None
-        if since is None or now - since > limits.closed_s:
-            yield Sign(SignCode.CLOSED, since, agent.name)
+        begins = since + limits.closed_s if since is not None else -math.inf
+        yield Sign(SignCode.CLOSED, since, agent.name), begins, silent_at
         return
     limit = {"initializing": limits.initializing_s, "thinking": limits.thinking_s}.get(facts.state)
-    if limit is not None and facts.state_since is not None and now - facts.state_since > limit:
-        yield Sign(SignCode.STUCK, facts.state_since, f"{agent.name} {facts.state}")
+    if limit is not None and facts.state_since is not None:
+        sign = Sign(SignCode.STUCK, facts.state_since, f"{agent.name} {facts.state}")
+        yield sign, facts.state_since + limit, silent_at
 
 
-def _returned(room: Room, now: float, limits: Thresholds, kicks: Kicks) -> Iterator[Sign]:
+def _returned(room: Room, limits: Thresholds, kicks: Kicks) -> Iterator[_Condition]:
     for participant in room.participants or ():
         kick = kicks.get((room.sid, participant.identity.raw))
-        if (
-            kick is not None
-            and kick.participant_sid != participant.sid
-            and now - max(kick.at, participant.joined_at) <= limits.returned_s
-        ):
-            yield Sign(SignCode.RETURNED, participant.joined_at, participant.identity.safe)
+        if kick is not None and kick.participant_sid != participant.sid:
+            sign = Sign(SignCode.RETURNED, participant.joined_at, participant.identity.safe)
+            yield sign, -math.inf, max(kick.at, participant.joined_at) + limits.returned_s

@@ -44,13 +44,3 @@ class Snapshot:
     requests: int = 0
     budget: int = 0
     interval: float = 0.0
-
-    @property
-    def people_count(self) -> int:
-        """People over all rooms."""
-        return sum(room.people_count for room in self.rooms.values())
-
-    @property
-    def agent_count(self) -> int:
-        """Agents over all rooms whose participants are known."""
-        return sum(1 for room in self.rooms.values() for p in room.participants or () if p.is_agent)

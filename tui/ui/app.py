@@ -70,6 +70,8 @@ class Supervisor(App[None]):
         self._warning = warning
         self._clock = clock
         self._watch: Watch | None = None
+        self._newest = Snapshot()
+        self._arrived = asyncio.Event()
         self._closes_to_show: dict[str, CloseEvent] = {}
         self._control: Control | None = None
         self._tasks: set[asyncio.Task[object]] = set()
@@ -94,6 +96,7 @@ class Supervisor(App[None]):
         if self._warning:
             self.notify(self._warning, severity="warning", timeout=15, markup=False)
         self.run_worker(self._supervise(), name="supervise")
+        self.run_worker(self._show_pictures(), name="pictures")
 
     async def _supervise(self) -> None:
         # livekit-api costs more than Textual to import: not before the first frame, and not on the event loop.
@@ -155,7 +158,19 @@ class Supervisor(App[None]):
         if failure is not None and snapshot.listed_at is None and failure.kind in EXIT_CODES:
             self.exit(return_code=EXIT_CODES[failure.kind], message=Text(f"lk-tui: {failure.message}"))
             return
-        self.main.take_snapshot(snapshot)
+        self._newest = snapshot
+        self._arrived.set()
+
+    def show_again(self) -> None:
+        """Show the newest picture as it looks now, by what time alone has changed."""
+        self._arrived.set()
+
+    async def _show_pictures(self) -> None:
+        """Always the newest; in a task of its own, because keys wait for a message's handler."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            await self.main.take_snapshot(self._newest)
 
     def on_closes_changed(self) -> None:
         """Show what is new in the log."""
@@ -176,7 +191,9 @@ class Supervisor(App[None]):
     @property
     def sources(self) -> Sequence[SourceStatus]:
         """How the sources of evidence stand."""
-        return self._watch.sources if self._watch is not None else ()
+        totals = self.main.fleet.totals
+        helper = SourceStatus("helper", on=totals.helped > 0, words=f"{totals.helped:,}/{totals.agents:,} agents")
+        return (helper, *self._watch.sources) if self._watch is not None else (helper,)
 
     @property
     def records(self) -> Sequence[ActionRecord]:

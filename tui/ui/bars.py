@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -11,8 +10,9 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui.model.fleet import Totals
 from tui.model.phrases import SIGN_GLYPHS, SIGN_NAMES, SIGN_TONES, Tone, age, count, people, shorten
-from tui.model.signs import WORST_FIRST, SignCode
+from tui.model.signs import WORST_FIRST
 from tui.model.snapshot import Snapshot
 from tui.ui.commands import COMMANDS, Command
 from tui.ui.tones import STYLES, toned
@@ -32,12 +32,12 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How things stand: the picture shown, the newest one, and the counts of signs."""
+    """How things stand: the picture shown, the newest one, and what the rooms add up to."""
 
     where: Where
     picture: Snapshot
     newest: Snapshot
-    signs: Mapping[SignCode, int]
+    totals: Totals
     now: float
     paused_at: float | None = None
     asking: bool = False
@@ -100,13 +100,13 @@ class StatusBar(Widget):
             return toned((f" ✗ {newest.failure.message}{old}", Tone.TROUBLE))
         if picture.listed_at is None:
             return toned((" connecting …", Tone.MUTED))
-        found = [code for code in WORST_FIRST if standing.signs.get(code)]
-        troubles = [(f"{SIGN_GLYPHS[c]} {standing.signs[c]:,} {SIGN_NAMES[c]}  ", SIGN_TONES[c]) for c in found]
+        found = [code for code in WORST_FIRST if standing.totals.signs[code] > 0]
+        troubles = [(f"{SIGN_GLYPHS[c]} {standing.totals.signs[c]:,} {SIGN_NAMES[c]}  ", SIGN_TONES[c]) for c in found]
         troubles = troubles or [("● all is well", Tone.WORKING)]
         counts = [
             f" {count(len(picture.rooms), 'room')}  ",
-            f"{people(picture.people_count)}  ",
-            f"{count(picture.agent_count, 'agent')}   ",
+            f"{people(standing.totals.people)}  ",
+            f"{count(standing.totals.agents, 'agent')}   ",
         ]
         # What is wrong matters more than how much there is.
         while len(counts) > 1 and sum(map(len, counts)) + sum(len(text) for text, _ in troubles) > self.size.width:

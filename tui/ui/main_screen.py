@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,10 +21,10 @@ from tui.model.action import Action, ActionRecord, Outcome
 from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
-from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Order, RoomRow, arrange, order_words, with_signs
+from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, RoomRow, order_words
 from tui.model.phrases import Tone, age, count, outcome_words, session_words, span
 from tui.model.room import Agent, Participant, Room
-from tui.model.signs import SignCode, Thresholds, count_by_code
+from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name, safe_text
 from tui.ui.bars import KeyBar, Standing, StatusBar
@@ -70,11 +72,10 @@ class MainScreen(Screen[None]):
 
     def __init__(self, thresholds: Thresholds, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._thresholds = thresholds
         self._clock = clock
         self.newest = Snapshot()
         self.picture = Snapshot()
-        self._all: list[RoomRow] = []
+        self.fleet = Fleet(thresholds)
         self._order = TROUBLE_FIRST
         self._filter = ""
         self._selected_name = ""
@@ -128,12 +129,16 @@ class MainScreen(Screen[None]):
 
     # What arrives
 
-    def take_snapshot(self, snapshot: Snapshot) -> None:
-        """A newer picture: shown at once unless the person holds the picture still."""
+    async def take_snapshot(self, snapshot: Snapshot) -> None:
+        """A newer picture, or the same one some time later: shown at once unless the person holds the picture still.
+
+        Keys are answered in between: however many rooms have changed, only a slice of them is worked out at a time.
+        """
         self.newest = snapshot
         if self._paused_at is None:
+            for _ in self.fleet.take(snapshot.rooms, self._clock(), self.app.kicks):
+                await asyncio.sleep(0)
             self.picture = snapshot
-            self._all = with_signs(snapshot.rooms.values(), self._clock(), self._thresholds, self.app.kicks)
             self._arrange()
         for screen in self.app.screen_stack:
             if isinstance(screen, ConfirmDialog):
@@ -165,6 +170,8 @@ class MainScreen(Screen[None]):
 
     def _tick(self) -> None:
         now = self._clock()
+        if self._paused_at is None and self.fleet.is_due(now):
+            self.app.show_again()
         for table in (self.rooms, self.participants, self.log_pane):
             table.tick(now)
         self._show_agent()
@@ -173,12 +180,13 @@ class MainScreen(Screen[None]):
         self._watch()
 
     def _arrange(self) -> None:
-        rows = arrange(self._all, self._order, self._filter)
+        self.fleet.arrange(self._order, self._filter)
+        rows = self.fleet.shown
         stale = self.newest.failure is not None
         self.set_class(stale, "-stale")
         if self.picture.listed_at is None:
             empty = "Asking the server for its rooms …"
-        elif self._filter and self._all:
+        elif self._filter and self.fleet:
             empty = f"No room matches “{self._filter}”; Esc clears the filter."
         else:
             empty = "No rooms: they appear here as soon as somebody joins one."
@@ -186,7 +194,7 @@ class MainScreen(Screen[None]):
         self.rooms.mark_sort(self._order.column, descending=not self._order.reverse)
         pane = self.query_one("#rooms-pane")
         pane.border_title = Content(f"Rooms ─ {order_words(self._order)}")
-        shown = f"{len(rows):,}/{len(self._all):,}" if self._filter else f"{len(rows):,}"
+        shown = f"{len(rows):,}/{len(self.fleet):,}" if self._filter else f"{len(rows):,}"
         pane.border_subtitle = Content(shown)
         self._show_details()
 
@@ -240,9 +248,8 @@ class MainScreen(Screen[None]):
         return (room.agent(chosen.sid) if chosen is not None else None) or next(iter(room.agents), None)
 
     def _show_status(self) -> None:
-        signs: dict[SignCode, int] = dict(count_by_code({row.room.sid: row.signs for row in self._all}))
         self.query_one(StatusBar).standing = Standing(
-            self.app.where, self.picture, self.newest, signs, self._clock(), self._paused_at
+            self.app.where, self.picture, self.newest, replace(self.fleet.totals), self._clock(), self._paused_at
         )
 
     def _watch(self) -> None:
@@ -417,7 +424,7 @@ class MainScreen(Screen[None]):
         """Hold the picture, or let it go on."""
         self._paused_at = self._clock() if self._paused_at is None else None
         if self._paused_at is None:
-            self.take_snapshot(self.newest)
+            self.app.show_again()
         self._show_status()
 
     def action_refresh_now(self) -> None:
