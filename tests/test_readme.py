@@ -37,7 +37,7 @@ def test_the_thresholds_shown_are_the_defaults() -> None:
 
 
 def test_every_file_that_readme_names_is_there() -> None:
-    for path in re.findall(r"\]\(((?!https?:)[^)]+)\)", README):
+    for path in re.findall(r"\]\(((?!https?:|#)[^)]+)\)", README):
         assert (ROOT / path).exists(), path
 
 

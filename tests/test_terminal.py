@@ -279,7 +279,7 @@ async def test_a_small_terminal_shows_all_that_matters(
         terminal.send(TAB)
         await terminal.wait_for("session  open")
         terminal.send(TAB)
-        await terminal.wait_for("Closes and actions")
+        await terminal.wait_for("Closes ─")
         await terminal.press(ESCAPE, room_name[:10])
 
         # A dialog is seen whole, with its target's ids, and Cancel is what Enter presses.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import os
 import sys
 import time
@@ -259,7 +260,20 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Printable is not the same as known to an old locale.
         sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        _log()
+    except OSError as error:
+        click.echo(f"lk-tui: LK_TUI_LOG can't be written: {error.strerror}", err=True)
+        sys.exit(EXIT_USAGE)
     cli(prog_name="lk-tui")
+
+
+def _log() -> None:
+    """Keep what libraries and our own faults log off the screen: it goes to the file LK_TUI_LOG, or nowhere."""
+    path = os.environ.get("LK_TUI_LOG")
+    handler = logging.FileHandler(path, encoding="utf-8") if path else logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 def _run(app: Supervisor) -> None:
