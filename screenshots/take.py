@@ -57,6 +57,9 @@ SHOTS = (
     Shot("close-session", (120, 40), ("slash", *"closer", "enter", "c", "right", "enter"), ready=_done),
     Shot("participant", (120, 40), ("slash", *"closer", "enter", "tab", "G", "enter")),
     Shot("log-80x24", (80, 24), ("shift+tab",)),
+    Shot("close", (120, 40), ("shift+tab", "g", "enter"), png=True),
+    Shot("causes", (120, 40), ("f",)),
+    Shot("sources", (120, 40), ("i",)),
     Shot("help", (120, 40), ("question_mark",)),
 )
 
