@@ -192,6 +192,10 @@ class Dashboard:
         except TimeoutError:
             pytest.fail(f"Not seen within {seconds:g} s: {_name(wanted)}\n{self.text}")
 
+    async def wait_for_words(self, words: str) -> None:
+        """Wait until the screen holds these words, however many blanks are between them."""
+        await self.wait_for(lambda: words in " ".join(self.text.split()))
+
     async def ended(self) -> None:
         """Wait until the dashboard has ended; its exit code is `app.return_code`."""
         await eventually(lambda: not self.app.is_running, PATIENCE_S)

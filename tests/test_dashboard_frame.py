@@ -245,7 +245,7 @@ async def test_help_tells_every_command_with_its_keys() -> None:
         assert isinstance(shown.screen, DetailDialog)
         for command in COMMANDS:
             words = f"{command.key_words} {command.label} {command.help[:20]}"
-            await shown.wait_for(lambda words=words: words in " ".join(shown.text.split()))
+            await shown.wait_for_words(words)
         await shown.press("escape")
         await shown.wait_for(lambda: not isinstance(shown.screen, DetailDialog))
 

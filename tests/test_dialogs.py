@@ -274,7 +274,7 @@ async def test_the_end_of_an_action_is_said_and_its_story_is_in_the_log() -> Non
         await open_story(shown, record(Action.KICK, Outcome.CONFIRMED))
         assert shown.toasts == ["kick ann in alpha\n✓ the end"]
         for words in ("kick ann in alpha: confirmed", "+1s RemoveParticipant answered OK in 4 ms", "+4s the end"):
-            await shown.wait_for(lambda words=words: words in " ".join(shown.text.split()))
+            await shown.wait_for_words(words)
 
 
 async def test_after_a_kick_whoever_came_back_can_be_kicked_again() -> None:

@@ -431,4 +431,5 @@ def _monotonic() -> float:
 
 
 def _own_fault(error: Exception) -> Failure:
-    return Failure(FailureKind.SERVER, f"lk-tui itself failed ({type(error).__name__}): a bug; LK_TUI_LOG=FILE keeps what it says")
+    words = f"lk-tui itself failed ({type(error).__name__}): a bug; LK_TUI_LOG=FILE keeps what it says"
+    return Failure(FailureKind.SERVER, words)

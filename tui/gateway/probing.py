@@ -119,8 +119,8 @@ class Probing:
     # Who is next
 
     def due(self, visible: Sequence[str], opened: str | None, now: float, interval_s: float) -> Iterator[Read]:
-        """The probes that are due, the most important first; the same one perhaps twice. `visible` and `opened` are SIDs
-        of rooms.
+        """The probes that are due, the most important first; the same one perhaps twice. `visible` and `opened` are
+        SIDs of rooms.
 
         By turns, so that none keeps the others waiting: the open room, those on screen (twice as often), those that
         don't answer (in every cycle, until they do), all others.
