@@ -52,7 +52,7 @@ async def test_the_project_its_address_and_where_they_came_from_are_always_said(
 async def test_a_server_that_is_away_leaves_its_last_picture_marked_stale_with_its_age() -> None:
     clock = Clock()
     async with on_pictures(PICTURE, clock=clock) as shown:
-        assert "● live 0s" in shown.lines[0]
+        assert "● live" in shown.lines[0]
         clock.now += 41
         away = replace(PICTURE, number=2, at=clock.now, failure=REFUSED)
         await shown.show(away)
@@ -61,7 +61,7 @@ async def test_a_server_that_is_away_leaves_its_last_picture_marked_stale_with_i
         assert shown.room_names == ["alpha", "bravo"]
         assert shown.main.has_class("-stale")
         await shown.show(snapshot(served("charlie"), number=3, at=clock.now))
-        assert "● live 0s" in shown.lines[0]
+        assert "● live" in shown.lines[0]
         assert "refused" not in shown.text
         assert shown.room_names == ["charlie"]
         assert not shown.main.has_class("-stale")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.segment import Segment
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.strip import Strip
@@ -17,7 +18,7 @@ from textual.strip import Strip
 from tests.dashboard import written
 from tests.lab.waiting import eventually
 from tui.model.phrases import Tone
-from tui.ui.live_table import Cell, Column, LiveTable, fit, lay_out
+from tui.ui.live_table import Cell, Column, LiveTable, changed_cells, fit, lay_out
 
 COLUMNS = (
     Column("name", "NAME", 8, grow=1),
@@ -380,3 +381,13 @@ def test_columns_fill_the_width_and_the_needed_ones_stay(columns: list[Column], 
         assert used <= width
     if any(column.grow for column, _ in laid_out):
         assert used >= width
+
+
+def test_of_a_line_only_the_cells_that_differ_are_drawn_again() -> None:
+    def strip(*texts: str) -> Strip:
+        return Strip([Segment(text) for text in texts])
+
+    assert changed_cells(strip("room ", "12s", " x"), strip("room ", "13s", " x")) == (5, 8)
+    assert changed_cells(strip("a", "b", "c", "d"), strip("a", "B", "c", "D")) == (1, 4)
+    assert changed_cells(strip("a", "b"), strip("a", "b")) == (0, 0)
+    assert changed_cells(strip("a", "bb"), strip("aa", "b")) == (0, 3)

@@ -46,14 +46,26 @@ class Standing:
 class StatusBar(Widget):
     """Two lines: the place and the freshness of the data; the counts, or what is wrong."""
 
-    standing: reactive[Standing | None] = reactive(None)
+    def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's own name
+        super().__init__(id=id)
+        self._standing: Standing | None = None
+        self._written = ""
+
+    def show(self, standing: Standing) -> None:
+        """Say how things stand; drawn only if that reads differently."""
+        self._standing = standing
+        before = self._written
+        if self.render().markup != before:
+            self.refresh()
 
     def render(self) -> Content:
         """Both lines, cut to the width with the least needed parts left out."""
-        standing = self.standing
-        if standing is None:
-            return Content("")
-        return Content("\n").join([self._place(standing), self._counts(standing)])
+        standing = self._standing
+        content = Content("")
+        if standing is not None:
+            content = Content("\n").join([self._place(standing), self._counts(standing)])
+        self._written = content.markup
+        return content
 
     def _place(self, standing: Standing) -> Content:
         where = standing.where
@@ -118,7 +130,7 @@ STALE_AFTER_INTERVALS = 2.5
 
 
 def freshness(newest: Snapshot, now: float) -> tuple[str, Tone]:
-    """How old the newest picture is, in words: live, late or stale."""
+    """Whether the newest picture is live, late or stale; and how old, where that matters."""
     if newest.listed_at is None:
         return ("○ connecting", Tone.MUTED) if newest.failure is None else ("✗ no connection", Tone.TROUBLE)
     old = now - newest.listed_at
@@ -126,7 +138,7 @@ def freshness(newest: Snapshot, now: float) -> tuple[str, Tone]:
         return f"✗ stale {age(old)}", Tone.TROUBLE
     if old > max(newest.interval, 1.0) * STALE_AFTER_INTERVALS:
         return f"◌ late {age(old)}", Tone.NOTICE
-    return f"● live {age(old)}", Tone.WORKING
+    return "● live", Tone.WORKING
 
 
 class KeyBar(Widget):

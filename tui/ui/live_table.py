@@ -68,6 +68,18 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return " " * (width - length) + text if right else text + " " * (width - length)
 
 
+def changed_cells(before: Strip, after: Strip) -> tuple[int, int]:
+    """From which cell to which (exclusive) two lines of the same layout differ; all cells, where it is another."""
+    pairs = list(zip(before, after, strict=False))
+    if len(before) != len(after) or any(old.cell_length != new.cell_length for old, new in pairs):
+        return 0, max(before.cell_length, after.cell_length)
+    differs = [index for index, (old, new) in enumerate(pairs) if old != new]
+    if not differs:
+        return 0, 0
+    start = sum(new.cell_length for _, new in pairs[: differs[0]])
+    return start, sum(new.cell_length for _, new in pairs[: differs[-1] + 1])
+
+
 class LiveTable(ScrollView, Generic[Row], can_focus=True):
     """Rows of type `Row`, shown by `cells` (one cell a column), told apart by `key`.
 
@@ -311,11 +323,14 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._painted.clear()
 
     def _repaint(self) -> None:
+        """Have drawn again what reads differently: of a line in which an age went on, only the age."""
         width = self.size.width
         for y in range(self.size.height):
             strip = self._line_strip(y, width)
-            if self._painted.get(y) != strip:
-                self.refresh(Region(0, y, width, 1))
+            painted = self._painted.get(y)
+            if painted != strip:
+                start, end = changed_cells(painted, strip) if painted is not None else (0, width)
+                self.refresh(Region(start, y, end - start, 1))
 
     def render_line(self, y: int) -> Strip:
         """One line of the table: the titles at the top, then the rows."""

@@ -20,7 +20,7 @@ from tui.model.log import Log, LogEntry, LogFilter
 from tui.model.phrases import Tone, count
 from tui.ui.live_table import LiveTable
 from tui.ui.rows import LOG_COLUMNS, log_cells
-from tui.ui.tones import toned
+from tui.ui.tones import label, toned
 
 _COUNTED = 4
 """How many causes the title counts; the rest is in the dialog of causes."""
@@ -80,7 +80,7 @@ class LogPane(Vertical):
         for source in sources:
             glyph, tone = source_glyph(source)
             parts += [(f" {glyph} ", tone), (source.name, Tone.MUTED)]
-        self.border_subtitle = toned(*parts, (" ", Tone.MUTED)) if parts else Content("")
+        label(self, subtitle=toned(*parts, (" ", Tone.MUTED)) if parts else Content(""))
 
     def refresh_lines(self) -> None:
         """Filter anew."""
@@ -101,7 +101,7 @@ class LogPane(Vertical):
             parts.append((f" ─ last hour {sum(number for _, number in hour):,}", Tone.PLAIN))
         for cause, number in hour[:_COUNTED]:
             parts.append((f" ─ {count(number, CAUSE_WORDS[cause], CAUSE_WORDS[cause])}", cause_tone(cause)))
-        self.border_title = toned(*parts)
+        label(self, toned(*parts))
 
     # Filtering
 

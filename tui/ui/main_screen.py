@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -52,7 +51,7 @@ from tui.ui.rows import (
     room_lines,
 )
 from tui.ui.save import save_log
-from tui.ui.tones import fields, toned
+from tui.ui.tones import fields, label, toned
 
 if TYPE_CHECKING:
     from tui.ui.app import Supervisor
@@ -193,9 +192,8 @@ class MainScreen(Screen[None]):
         self.rooms.show(rows, self._clock(), empty=empty)
         self.rooms.mark_sort(self._order.column, descending=not self._order.reverse)
         pane = self.query_one("#rooms-pane")
-        pane.border_title = Content(f"Rooms ─ {order_words(self._order)}")
         shown = f"{len(rows):,}/{len(self.fleet):,}" if self._filter else f"{len(rows):,}"
-        pane.border_subtitle = Content(shown)
+        label(pane, Content(f"Rooms ─ {order_words(self._order)}"), Content(shown))
         self._show_details()
 
     def _show_details(self) -> None:
@@ -213,7 +211,7 @@ class MainScreen(Screen[None]):
             title = f"{room.name.safe} · {room.sid}"
             empty = "Nobody is in this room." if room.participants is not None else "Reading who is in this room …"
             self.participants.show(room.participants or (), self._clock(), empty=empty)
-        pane.border_title = Content(title)
+        label(pane, Content(title))
         self._show_agent()
 
     def _lost_words(self) -> str:
@@ -227,18 +225,23 @@ class MainScreen(Screen[None]):
     def _show_agent(self) -> None:
         agent = self._agent_shown()
         pane = self.query_one("#agent-pane")
-        text = self.query_one("#agent", Static)
         room = self.room
         if agent is None or room is None:
-            pane.border_title = Content("Agent")
-            text.update(toned((_no_agent_words(room), Tone.MUTED)))
+            label(pane, Content("Agent"))
+            self._write_agent(toned((_no_agent_words(room), Tone.MUTED)))
             return
         more = len(room.agents)
         title = f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "")
-        pane.border_title = Content(title)
-        text.update(
-            fields(_agent_lines(agent, self._clock()), label_width=8, width=pane.scrollable_content_region.width)
-        )
+        label(pane, Content(title))
+        width = pane.scrollable_content_region.width
+        self._write_agent(fields(_agent_lines(agent, self._clock()), label_width=8, width=width))
+
+    def _write_agent(self, content: Content) -> None:
+        text = self.query_one("#agent", Static)
+        before = str(text.content)
+        if content.plain != before:
+            # A page of another length is laid out anew; an age that goes on is not worth that.
+            text.update(content, layout=content.plain.count("\n") != before.count("\n"))
 
     def _agent_shown(self) -> Agent | None:
         room = self.room
@@ -248,8 +251,8 @@ class MainScreen(Screen[None]):
         return (room.agent(chosen.sid) if chosen is not None else None) or next(iter(room.agents), None)
 
     def _show_status(self) -> None:
-        self.query_one(StatusBar).standing = Standing(
-            self.app.where, self.picture, self.newest, replace(self.fleet.totals), self._clock(), self._paused_at
+        self.query_one(StatusBar).show(
+            Standing(self.app.where, self.picture, self.newest, self.fleet.totals, self._clock(), self._paused_at)
         )
 
     def _watch(self) -> None:

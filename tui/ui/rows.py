@@ -98,8 +98,19 @@ def room_cells(row: RoomRow, now: float) -> Sequence[Cell]:
         (agent_names(room), Tone.PLAIN if room.agents else Tone.MUTED),
         (state or "—", STATE_TONES.get(state, Tone.MUTED)),
         (age(now - room.created_at), Tone.MUTED),
-        (age(now - room.checked_at) if room.checked_at is not None else "—", Tone.MUTED),
+        (_checked(room, now), Tone.MUTED),
     )
+
+
+JUST_NOW_S = 5.0
+"""A room read within this time was read now: to count on would only make the screen restless."""
+
+
+def _checked(room: Room, now: float) -> str:
+    if room.checked_at is None:
+        return "—"
+    ago = now - room.checked_at
+    return age(ago) if ago > JUST_NOW_S else "now"
 
 
 def participant_cells(participant: Participant, now: float) -> Sequence[Cell]:

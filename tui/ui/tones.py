@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.content import Content
+from textual.widget import Widget
 
 from tui.model.phrases import Tone
 
@@ -23,6 +24,14 @@ STYLES = {
 def toned(*parts: tuple[str, Tone]) -> Content:
     """Text with meanings, taken literally: nothing in it is markup."""
     return Content.assemble(*((text, STYLES[tone]) for text, tone in parts))
+
+
+def label(pane: Widget, title: Content | None = None, subtitle: Content | None = None) -> None:
+    """Write on the pane's border. Only what is new: Textual 8.2.8 draws the whole pane again, whatever it is told."""
+    if title is not None and title.markup != pane.border_title:
+        pane.border_title = title
+    if subtitle is not None and subtitle.markup != pane.border_subtitle:
+        pane.border_subtitle = subtitle
 
 
 def hang(text: str, width: int, indent: int) -> str:
