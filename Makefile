@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check screenshots clean
+.PHONY: demo test check bench screenshots clean
 
 demo: $(VENV)/.run
 	$(BIN)/lk-tui demo
@@ -19,6 +19,9 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.test
+	$(BIN)/python -m bench
 
 screenshots: $(VENV)/.test
 	$(BIN)/python screenshots/take.py

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from textual import events
 from textual.content import Content
+from textual.geometry import Region
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -49,23 +50,24 @@ class StatusBar(Widget):
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
         self._standing: Standing | None = None
-        self._written = ""
+        self._written = ("", "")
 
     def show(self, standing: Standing) -> None:
-        """Say how things stand; drawn only if that reads differently."""
+        """Say how things stand; of the two lines only one that reads differently is drawn again."""
         self._standing = standing
-        before = self._written
-        if self.render().markup != before:
-            self.refresh()
+        before, lines = self._written, self._lines(standing)
+        for y, (old, new) in enumerate(zip(before, lines, strict=True)):
+            if new.markup != old:
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def render(self) -> Content:
         """Both lines, cut to the width with the least needed parts left out."""
-        standing = self._standing
-        content = Content("")
-        if standing is not None:
-            content = Content("\n").join([self._place(standing), self._counts(standing)])
-        self._written = content.markup
-        return content
+        return Content("\n").join(self._lines(self._standing)) if self._standing is not None else Content("")
+
+    def _lines(self, standing: Standing) -> tuple[Content, Content]:
+        place, counts = self._place(standing), self._counts(standing)
+        self._written = (place.markup, counts.markup)
+        return place, counts
 
     def _place(self, standing: Standing) -> Content:
         where = standing.where

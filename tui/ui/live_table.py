@@ -181,6 +181,8 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
 
     def mark_sort(self, column: str, *, descending: bool) -> None:
         """Show by which column the rows are sorted. The order itself is the caller's."""
+        if self._sorted == (column, descending):
+            return
         self._sorted = (column, descending)
         self._painted.clear()
         self.refresh()

@@ -21,7 +21,7 @@ from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
 from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, RoomRow, order_words
-from tui.model.phrases import Tone, age, count, outcome_words, session_words, span
+from tui.model.phrases import Tone, age, count, outcome_words, session_words
 from tui.model.room import Agent, Participant, Room
 from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 COMPACT_WIDTH, COMPACT_HEIGHT = 100, 30
 """Under either, the lower panes share one place and take turns."""
+STEP_S = 5
+"""Seconds by which an agent's time in its state goes on: by the second it would make the pane restless."""
 SETTLE_S = 0.15
 """How long the selection must rest before its room is asked for out of turn."""
 
@@ -599,7 +601,7 @@ def _no_agent_words(room: Room | None) -> str:
 
 def _agent_lines(agent: Agent, now: float) -> list[tuple[str, str]]:
     facts, dispatch, job = agent.facts, agent.dispatch, agent.job
-    since = f", seen for {span(now - facts.state_since)}" if facts.state_since is not None else ""
+    since = f", for {age((now - facts.state_since) // STEP_S * STEP_S)}" if facts.state_since is not None else ""
     lines = [
         ("session", session_words(agent, now)),
         ("state", (facts.state or "not published") + (since if facts.state else "")),

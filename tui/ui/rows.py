@@ -102,7 +102,7 @@ def room_cells(row: RoomRow, now: float) -> Sequence[Cell]:
     )
 
 
-JUST_NOW_S = 5.0
+JUST_NOW_S = 10.0
 """A room read within this time was read now: to count on would only make the screen restless."""
 
 

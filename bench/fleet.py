@@ -1,0 +1,132 @@
+"""A demo server with so many rooms, 1 % of which end and are replaced in a second, and ten participants in each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from functools import partial
+
+from bench import changes, naive, product, servers, typist
+from bench.dashboard import DATA_TABLE, Dashboard
+from bench.figures import Figure, quantile
+from bench.lengths import Lengths
+from bench.process import resident_mb
+from bench.servers import Server
+from bench.window import Window, look, screen_figures, traffic_figures
+
+PEOPLE, CHURN = 9, 0.01
+LARGEST = 10_000
+"""The targets are for this many."""
+INSTANT_MS = 50.0
+"""Within what a key's frame is to be there."""
+_OPENING_S = 100.0
+"""How long reading every room once may take."""
+_NAIVE_S = 20.0
+_DIGITS = "417"
+"""Typed as a filter: each leaves fewer rooms."""
+_SORTS = 3
+_BREATH_S = 0.2
+_HOUR_MIN = 60.0
+
+
+def measure(rooms: int, lengths: Lengths) -> Iterator[Figure]:
+    """One size, side by side with a naive poller and a DataTable; the largest one of a run in all its aspects."""
+    part = f"demo server, {rooms:,} rooms"
+    largest = rooms == max(lengths.rooms)
+    lengths = lengths if largest else lengths.halved
+    strict = rooms == LARGEST
+    with servers.demo(rooms, PEOPLE, CHURN) as server:
+        with Dashboard(server) as dashboard:
+            yield Figure(part, "start → first rooms", dashboard.shows_data_after_s, "s")
+            read = dashboard.read_everything(_OPENING_S)
+            note = "" if read == 1.0 else f"{read:.0%} of the rooms were read"
+            memory = resident_mb(dashboard.terminal.pid)
+            yield Figure(part, "memory, everything read", memory, "MB", target=200.0 if strict else None, note=note)
+            _settle(server, dashboard, lengths)
+            quiet = look(server, dashboard, lengths.churning)
+            busy = look(server, dashboard, lengths.typing, typing=True)
+            if largest:
+                sort, narrow = arrange(dashboard)
+                yield from _changes(part, server, dashboard, lengths, strict=strict)
+                yield from _growth(part, quiet, dashboard)
+        yield from _asked(part, server, rooms, quiet)
+        lengths = lengths.halved
+        with Dashboard(server, DATA_TABLE) as table:
+            _settle(server, table, lengths)
+            table_quiet = look(server, table, lengths.churning)
+            table_busy = look(server, table, lengths.typing, typing=True)
+            if largest:
+                table_sort, table_narrow = arrange(table)
+    yield from screen_figures(part, (quiet, busy), (table_quiet, table_busy), strict=strict)
+    if largest:
+        instant = INSTANT_MS if strict else None
+        yield Figure(part, "sort → frame, at the worst", max(sort), "ms", max(table_sort), DATA_TABLE, instant)
+        worst = "filter, a key → frame, at the worst"
+        yield Figure(part, worst, max(narrow), "ms", max(table_narrow), DATA_TABLE, instant)
+
+
+def _settle(server: Server, dashboard: Dashboard, lengths: Lengths) -> None:
+    dashboard.ask("settle", budget=product.DEFAULT_BUDGET)
+    server.churn()
+    dashboard.terminal.watch(lengths.warming)
+
+
+def _asked(part: str, server: Server, rooms: int, quiet: Window) -> Iterator[Figure]:
+    """What a refresh costs the server; a naive one of 10,000 rooms is left to the real server."""
+    if rooms >= LARGEST:
+        yield from traffic_figures(part, quiet.traffic)
+        return
+    asked = asyncio.run(naive.refresh(server, _NAIVE_S))
+    yield from traffic_figures(part, quiet.traffic, server.traffic(), asked)
+
+
+def _changes(part: str, server: Server, dashboard: Dashboard, lengths: Lengths, *, strict: bool) -> Iterator[Figure]:
+    """From a change on the server to the screen."""
+    within = product.INTERVAL_S + INSTANT_MS / 1e3 if strict else None
+    if seen := changes.on_screen(server, dashboard, lengths.changes):
+        yield Figure(part, "change on screen → painted, p50", quantile(seen, 0.5), "s", note=f"{len(seen)} changes")
+        yield Figure(part, "change on screen → painted, at the worst", max(seen), "s", target=within)
+    if learned := changes.off_screen(server, dashboard, lengths.changes):
+        note = f"{len(learned)} changes"
+        yield Figure(part, "change off screen → known, p50", quantile(learned, 0.5), "s", note=note)
+        yield Figure(part, "change off screen → known, at the worst", max(learned), "s")
+
+
+def _growth(part: str, quiet: Window, dashboard: Dashboard) -> Iterator[Figure]:
+    """What memory does under churn."""
+    memory = resident_mb(dashboard.terminal.pid)
+    growth = (memory - quiet.memory_mb) / (time.monotonic() - quiet.ended_at) * 60
+    yield Figure(part, "memory, growth under churn", growth, "MB/min")
+    yield Figure(part, "memory after an hour of churn, extrapolated", memory + growth * _HOUR_MIN, "MB")
+
+
+def arrange(dashboard: Dashboard) -> tuple[list[float], list[float]]:
+    """Sort and filter a picture that is held, while polling goes on; milliseconds until each frame that is right."""
+    terminal = dashboard.terminal
+    _press(dashboard, "p")
+    sort = []
+    for _ in range(_SORTS):
+        sort.append(typist.press(dashboard, "s", partial(_sorted_anew, dashboard, dashboard.heading), "another order"))
+        terminal.watch(_BREATH_S)
+    _press(dashboard, "/")
+    narrow = []
+    for digit in _DIGITS:
+        narrow.append(typist.press(dashboard, digit, partial(_counted, dashboard, dashboard.count), "fewer rooms"))
+        terminal.watch(_BREATH_S)
+    _press(dashboard, "\x1b")
+    _press(dashboard, "p")
+    return sort, narrow
+
+
+def _press(dashboard: Dashboard, key: str) -> None:
+    dashboard.terminal.send(key)
+    dashboard.terminal.watch(3 * _BREATH_S)
+
+
+def _sorted_anew(dashboard: Dashboard, before: str) -> bool:
+    return dashboard.heading != before and ("by name" not in dashboard.heading or dashboard.is_sorted_by_name)
+
+
+def _counted(dashboard: Dashboard, before: str) -> bool:
+    return dashboard.count not in ("", before)

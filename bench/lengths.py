@@ -1,0 +1,45 @@
+"""How long each measurement goes on. All are seconds unless they say otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """`rooms` are the sizes of the demo server, `real_rooms` that of the real one; `starts`, `changes`, `closes` are
+    how many.
+
+    `warming`: what is left alone at the beginning. `churning`: nobody is at the keyboard. `typing`: somebody is.
+    `idle`: nobody is, and nothing changes.
+    """
+
+    rooms: tuple[int, ...] = (100, 1_000, 10_000)
+    real_rooms: int = 10_000
+    starts: int = 5
+    changes: int = 6
+    closes: int = 4
+    warming: float = 4.0
+    churning: float = 12.0
+    typing: float = 14.0
+    idle: float = 14.0
+
+    @property
+    def halved(self) -> Lengths:
+        """Half as long, for what is measured to compare with."""
+        return replace(self, warming=self.warming / 2, churning=self.churning / 2, typing=self.typing / 2)
+
+
+FULL = Lengths()
+QUICK = Lengths(
+    rooms=(500,),
+    real_rooms=500,
+    starts=3,
+    changes=2,
+    closes=1,
+    warming=2.0,
+    churning=5.0,
+    typing=5.0,
+    idle=6.0,
+)
+"""What CI can wait for. Good for ratios, not for the figures themselves."""
