@@ -131,7 +131,7 @@ def open_dashboard(arguments: Sequence[str], opened: Callable[[Dashboard], None]
         opened(Dashboard(self))
         await run_async(self, **how)
 
-    Supervisor.run_async = run  # type: ignore[method-assign]
+    Supervisor.run_async = run  # type: ignore[method-assign, assignment]
     without_budget()
     cli.cli([*arguments])
 
