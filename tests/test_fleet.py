@@ -80,6 +80,14 @@ def test_a_sign_appears_and_goes_by_time_alone() -> None:
     assert not fleet.is_due(NOW + 11)
 
 
+def test_in_a_fleet_that_takes_long_to_read_a_room_is_stale_only_after_its_turn() -> None:
+    for turn, stale in ((0.0, 1), (100.0, 0)):
+        fleet = Fleet(Thresholds())
+        for _ in fleet.take(by_sid([replace(WELL, checked_at=NOW - 61)]), NOW, {}, turn):
+            pass
+        assert fleet.totals.signs[SignCode.STALE] == stale
+
+
 def test_totals_follow_what_changes() -> None:
     fleet = fleet_of(*ROOMS)
     assert (fleet.totals.people, fleet.totals.agents, fleet.totals.helped) == (2, 2, 0)

@@ -18,7 +18,7 @@ from livekit.protocol import models as models_pb
 
 from tui.gateway import convert
 from tui.gateway.backoff import BackOff
-from tui.gateway.budget import Budget, Share
+from tui.gateway.budget import WINDOW_S, Budget, Share
 from tui.gateway.errors import (
     AuthenticationError,
     GatewayError,
@@ -423,6 +423,8 @@ class Poller:
             requests=self._gateway.requests_last_minute,
             budget=self._budget.per_minute,
             interval=max(self._interval, self._back_off.left(_monotonic())),
+            # About half of the requests are for the rooms on screen (`Schedule.plan`).
+            turn=len(self._good) * 2 * WINDOW_S / self._budget.per_minute,
         )
 
 

@@ -10,7 +10,7 @@ import heapq
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +20,10 @@ from tui.model.signs import WORST_FIRST, Kicks, Sign, SignCode, Thresholds, next
 
 SLICE = 64
 """Rooms that are worked out in one go, some 4 ms: between two slices the screen can answer a key."""
+
+
+STALE_TURNS = 2.0
+"""How often a room's turn must have been missed before what is known of it counts as stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class Fleet:
 
     def __init__(self, thresholds: Thresholds) -> None:
         self._thresholds = thresholds
+        self._limits = thresholds
         self._rows: dict[str, RoomRow] = {}
         self._due: list[tuple[float, str]] = []
         self._kicks: Kicks = {}
@@ -117,8 +122,12 @@ class Fleet:
 
     # What is there
 
-    def take(self, rooms: Mapping[str, Room], now: float, kicks: Kicks) -> Iterator[None]:
-        """Take in a picture, one slice of rooms for each step of the iterator."""
+    def take(self, rooms: Mapping[str, Room], now: float, kicks: Kicks, turn: float = 0.0) -> Iterator[None]:
+        """Take in a picture, one slice of rooms for each step of the iterator.
+
+        Where it takes `turn` seconds to read every room once, a room is not stale before its turn has passed it over.
+        """
+        self._limits = replace(self._thresholds, stale_s=max(self._thresholds.stale_s, STALE_TURNS * turn))
         for sid in self._rows.keys() - rooms.keys():
             self._drop(sid)
         kicked = {sid for (sid, _), _ in kicks.items() ^ self._kicks.items()}
@@ -169,8 +178,8 @@ class Fleet:
 
     def _put(self, room: Room, now: float) -> None:
         was = self._rows.get(room.sid)
-        row = row_of(room, now, self._thresholds, self._kicks)
-        if (due := next_change(room, now, self._thresholds, self._kicks)) is not None:
+        row = row_of(room, now, self._limits, self._kicks)
+        if (due := next_change(room, now, self._limits, self._kicks)) is not None:
             heapq.heappush(self._due, (due, room.sid))
         if was is not None:
             if was.room is room and was.signs == row.signs:

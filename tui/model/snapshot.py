@@ -33,7 +33,8 @@ class Snapshot:
 
     `rooms` is by SID, and is the last good picture: while the server can't be asked it stays, `failure` says why, and
     `listed_at` says how old it is (None: there never was one). `requests` is the number of requests of the last 60 s,
-    of `budget` allowed ones; `interval` the seconds between two polls just now.
+    of `budget` allowed ones; `interval` the seconds between two polls just now, and `turn` about how many seconds it
+    takes until every room has been read once.
     """
 
     number: int = 0
@@ -44,3 +45,4 @@ class Snapshot:
     requests: int = 0
     budget: int = 0
     interval: float = 0.0
+    turn: float = 0.0

@@ -137,7 +137,7 @@ class MainScreen(Screen[None]):
         """
         self.newest = snapshot
         if self._paused_at is None:
-            for _ in self.fleet.take(snapshot.rooms, self._clock(), self.app.kicks):
+            for _ in self.fleet.take(snapshot.rooms, self._clock(), self.app.kicks, snapshot.turn):
                 await asyncio.sleep(0)
             self.picture = snapshot
             self._arrange()
