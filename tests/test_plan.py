@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tui.control.plan import Plan, plan
 from tui.model.action import Action
 from tui.model.room import (
+    OBSERVER_PREFIX,
     AgentFacts,
     Dispatch,
     Job,
@@ -432,3 +433,11 @@ def test_the_agents_a_plan_ends_are_in_the_room_and_the_target_is_one_of_them(dr
 def test_an_alternative_is_never_the_blocked_action_itself(drawn: tuple[Room, Plan]) -> None:
     _, made = drawn
     assert made.action not in made.offers
+
+
+def test_our_own_observer_is_not_somebody_who_will_be_disconnected() -> None:
+    watching = person(f"{OBSERVER_PREFIX}1234", hidden=True)
+    (said,) = plan(Action.DELETE_ROOM, room(watching), None, NOW).effects
+    assert said == "Nobody is in it. The room is gone after."
+    (said,) = plan(Action.DELETE_ROOM, room(person("ann"), watching), None, NOW).effects
+    assert said == "1 person will be disconnected. The room is gone after."

@@ -20,12 +20,13 @@ def all_disconnected(room: Room) -> str:
         counted = count(room.reported_people, "person", "people")
         unknown = f"Who that is is not known yet: LiveKit counts {counted}, and leaves agents out."
         return f"Everyone in it will be disconnected. {unknown} {_ROOM_GONE}"
-    if not room.participants:
+    here = [who for who in room.participants if not who.is_our_observer]
+    if not here:
         return f"Nobody is in it. {_ROOM_GONE}"
     said = []
-    if any(not who.hidden for who in room.participants):
-        said.append(f"{capital(who_counts(room.participants))} will be disconnected.")
-    hidden = Counter(who.kind.value for who in room.participants if who.hidden)
+    if any(not who.hidden for who in here):
+        said.append(f"{capital(who_counts(here))} will be disconnected.")
+    hidden = Counter(who.kind.value for who in here if who.hidden)
     if hidden:
         number = count(hidden.total(), "hidden participant")
         said.append(f"{number} ({listed(sorted(hidden))}) will be disconnected{' too' if said else ''}.")

@@ -124,6 +124,11 @@ class Participant:
         return self.kind is Kind.AGENT
 
     @property
+    def is_our_observer(self) -> bool:
+        """Whether an lk-tui watches the room through it: nobody who counts, for anything."""
+        return self.hidden and self.identity.raw.startswith(OBSERVER_PREFIX)
+
+    @property
     def is_person(self) -> bool:
         """Whether a person is on this connection; hidden participants (observers, recorders) are nobody."""
         return self.kind in PEOPLE and not self.hidden

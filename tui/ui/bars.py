@@ -41,7 +41,6 @@ class Standing:
     totals: Totals
     now: float
     paused_at: float | None = None
-    asking: bool = False
 
 
 class StatusBar(Widget):

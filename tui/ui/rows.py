@@ -20,7 +20,6 @@ from tui.model.phrases import (
     agent_state,
     outcome_words,
     room_glyph,
-    shorten,
     sign_words,
     span,
 )
@@ -123,7 +122,9 @@ def participant_cells(participant: Participant, now: float) -> Sequence[Cell]:
         state, tone = agent.state, STATE_TONES.get(agent.state, Tone.PLAIN)
     elif participant.state.value == "active":
         tone = Tone.WORKING
-    kind = "hidden" if participant.hidden else KIND_WORDS[participant.kind]
+    kind = (
+        "observer" if participant.is_our_observer else "hidden" if participant.hidden else KIND_WORDS[participant.kind]
+    )
     tracks = " ".join(
         ("muted " if track.muted else "") + _TRACK_WORDS.get(track.source, track.source) for track in participant.tracks
     )
@@ -211,8 +212,3 @@ def participant_lines(room: Room, participant: Participant, now: float) -> list[
     ]
     lines += [(f"  {key}", value) for key, value in sorted(participant.attributes.items())]
     return lines
-
-
-def short_id(text: str) -> str:
-    """An id for a narrow place."""
-    return shorten(text, 16)
