@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import pytest
 
 from tests.endings_table import DOCUMENT, EXPECTED, as_document, recorded
-from tests.lab.endings import ENDINGS, Key, run
+from tests.lab.endings import ENDINGS, POLLING, Key, run
 from tests.lab.server import server_binary
 from tui.history.codec import close_from
-from tui.model.causes import Verdict, judge
+from tui.model.causes import Cause, Verdict, judge
 from tui.model.closes import CloseEvent
 
 RECORDS = {(each["ending"], each["helper"], each["sources"]): each["close"] for each in recorded()["endings"]}
@@ -41,10 +40,24 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, CloseEvent | Non
     return asyncio.run(run(tmp_path_factory.mktemp("endings")))
 
 
+def as_much_as_can_be_told(key: Key) -> list[Verdict | None]:
+    """What may be told live: what is expected, or more, where polling happened to look at the right moment, or where
+    the room's own end is seen as well, because the machine is slow."""
+    name, helper, _ = key
+    told = [verdict for (helped, _), verdict in EXPECTED[name].items() if helped is helper]
+    if None in told:
+        told += [Verdict(Cause.ROOM_ENDED_EMPTY), Verdict(Cause.ROOM_ENDED_EMPTY, could_be=OR_DELETED)]
+    return told
+
+
+OR_DELETED = (Cause.ROOM_DELETED_BY_SOMEONE,)
+
+
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key[0]} [{'helper, ' if key[1] else ''}{key[2]}]")
 def test_the_cause_is_told_live(seen: dict[Key, CloseEvent | None], key: Key) -> None:
     name, helper, sources = key
     event = seen[key]
     told: Verdict | None = event.verdict if event is not None else None
-    sys.stdout.write(f"{event}\n")
-    assert told == EXPECTED[name][helper, sources]
+    if told != EXPECTED[name][helper, sources]:
+        assert sources == POLLING or EXPECTED[name][helper, sources] is None, event
+        assert told in as_much_as_can_be_told(key), event

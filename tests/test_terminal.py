@@ -448,7 +448,7 @@ async def test_the_shell_finds_its_terminal_as_it_was(tmp_path: Path) -> None:
 async def test_the_demo_needs_nothing_and_everything_in_it_works(tmp_path: Path) -> None:
     async with demo(tmp_path) as terminal:
         assert "DEMO" in terminal.lines[0]
-        assert "1 person waits" in terminal.text
+        await terminal.wait_for("1 person waits")
         await terminal.press(DOWN, "support-")
         assert "▲" in terminal.lines[1]
         await confirm(terminal, "D", "will be disconnected")
