@@ -97,13 +97,15 @@ def disconnect_reason(number: int) -> str:
 
 def webhook(message: webhook_pb.WebhookEvent, at: float) -> Sighting | None:
     """What a webhook, which came at `at`, is evidence for: somebody left, or the room ended; None for all others."""
+    if not message.room.sid:
+        return None
     if message.created_at and at - message.created_at > _FRESH_S:
         # It was held up on the way. When it is not, our clock is finer: theirs has whole seconds.
         at = float(message.created_at)
     name, sid = Name.of(message.room.name), safe_text(message.room.sid)
     if message.event == "room_finished":
         return Sighting(name, sid, (Evidence(at, Source.WEBHOOK, Fact.ROOM_ENDED),))
-    if message.event not in ("participant_left", "participant_connection_aborted"):
+    if message.event not in ("participant_left", "participant_connection_aborted") or not message.participant.sid:
         return None
     reason = disconnect_reason(message.participant.disconnect_reason)
     return left(name, sid, participant(message.participant), Source.WEBHOOK, reason, at)
