@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.fake_gateway import agent, dispatch_of, person
 from tui.model import carry
-from tui.model.room import Participant, Room
+from tui.model.room import AgentFacts, Participant, ParticipantState, Room
 from tui.model.text import Name
 
 ROOM = Room("RM_1", Name.of("one"), 1.0)
@@ -25,7 +25,7 @@ def _state_times(room: Room) -> dict[str, tuple[str, float | None]]:
 
 def _as_read(participant: Participant) -> Participant:
     facts = participant.agent
-    return participant if facts is None else replace(participant, agent=replace(facts, state_since=None))
+    return participant if facts is None else replace(participant, agent=AgentFacts(state=facts.state))
 
 
 @given(lists, lists)
@@ -84,6 +84,78 @@ def test_a_new_listing_changes_nothing_that_was_read(
     assert after == replace(room, reported_people=reported, metadata=metadata)
     assert (after is room) == (listed == ROOM)
     assert carry.relisted(after, listed) is after
+
+
+times = st.none() | st.floats(1.0, 1e9)
+
+
+@given(lists, lists, times, times)
+def test_what_probes_told_of_an_agent_outlasts_whatever_is_read_next(
+    first: tuple[Participant, ...],
+    second: tuple[Participant, ...],
+    answered_at: float | None,
+    silent_since: float | None,
+) -> None:
+    room = carry.with_participants(ROOM, first, 10.0)
+    for sid in carry.agent_sids(room):
+        room = carry.with_probe(room, sid, answered_at=answered_at, silent_since=silent_since)
+    after = carry.with_participants(room, second, 20.0)
+    for found in after.agents:
+        was_told = found.participant.sid in carry.agent_sids(room)
+        told = (found.facts.answered_at, found.facts.silent_since)
+        assert told == ((answered_at, silent_since) if was_told else (None, None))
+
+
+@given(lists, times, times)
+def test_a_probe_changes_its_agent_alone_and_nothing_where_it_tells_nothing_new(
+    read: tuple[Participant, ...], answered_at: float | None, silent_since: float | None
+) -> None:
+    room = carry.with_participants(ROOM, read, 10.0)
+    for asked in read:
+        after = carry.with_probe(room, asked.sid, answered_at=answered_at, silent_since=silent_since)
+        if asked.agent is None or (answered_at, silent_since) == (None, None):
+            assert after is room
+            continue
+        changed = [
+            now.sid
+            for was, now in zip(room.participants or (), after.participants or (), strict=True)
+            if was is not now
+        ]
+        assert changed == [asked.sid]
+        assert after.checked_at == room.checked_at
+        assert carry.with_probe(after, asked.sid, answered_at=answered_at, silent_since=silent_since) is after
+    assert carry.with_probe(room, "PA_gone", answered_at=1.0, silent_since=1.0) is room
+
+
+def test_a_silence_leaves_the_last_answer_and_an_answer_ends_a_silence() -> None:
+    room = carry.with_participants(ROOM, [agent("bot")], 10.0)
+    room = carry.with_probe(room, "PA_bot", answered_at=20.0, silent_since=None)
+    room = carry.with_probe(room, "PA_bot", answered_at=None, silent_since=30.0)
+    assert (room.agents[0].facts.answered_at, room.agents[0].facts.silent_since) == (20.0, 30.0)
+    room = carry.with_probe(room, "PA_bot", answered_at=40.0, silent_since=None)
+    assert (room.agents[0].facts.answered_at, room.agents[0].facts.silent_since) == (40.0, None)
+
+
+def test_an_agent_that_joins_anew_has_answered_nothing_yet() -> None:
+    room = carry.with_participants(ROOM, [agent("bot")], 10.0)
+    room = carry.with_probe(room, "PA_bot", answered_at=20.0, silent_since=30.0)
+    room = carry.with_participants(room, [replace(agent("bot"), sid="PA_another")], 40.0)
+    assert (room.agents[0].facts.answered_at, room.agents[0].facts.silent_since) == (None, None)
+
+
+def test_agents_that_publish_something_new_or_have_joined_are_named_and_no_others() -> None:
+    before = carry.with_participants(ROOM, [person("ann"), agent("bot"), agent("ant")], 10.0)
+    before = carry.with_probe(before, "PA_ant", answered_at=15.0, silent_since=None)
+    read = [person("bob"), agent("bot", "thinking"), agent("ant"), agent("new")]
+    after = carry.with_participants(before, read, 20.0)
+    assert list(carry.newly_published(before, after)) == ["PA_bot", "PA_new"]
+    assert list(carry.newly_published(ROOM, before)) == [], "who was there before the first reading is not known"
+
+
+def test_only_agents_that_have_joined_can_be_probed() -> None:
+    joining = replace(agent("ant"), state=ParticipantState.JOINED)
+    room = carry.with_participants(ROOM, [person("ann"), agent("bot"), joining], 10.0)
+    assert list(carry.probed_agents(room)) == ["PA_bot"]
 
 
 def test_equal_dispatches_stay_the_same_objects() -> None:

@@ -160,11 +160,9 @@ async def test_a_small_screen_loses_nothing_that_matters() -> None:
 async def test_a_screen_that_grows_shows_all_panes() -> None:
     async with on_pictures(PICTURE, size=(80, 24)) as shown:
         await shown.pilot.resize_terminal(120, 40)
-        await shown.pilot.pause()
-        assert lower_panes(shown) == ["participants", "agent", "log"]
+        await shown.wait_for(lambda: lower_panes(shown) == ["participants", "agent", "log"])
         await shown.pilot.resize_terminal(99, 40)
-        await shown.pilot.pause()
-        assert lower_panes(shown) == ["participants"]
+        await shown.wait_for(lambda: lower_panes(shown) == ["participants"])
 
 
 def lower_panes(shown: Dashboard) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.build import NOW, agent, dispatch, person, room, snapshot
@@ -87,6 +89,20 @@ async def test_a_room_that_was_never_read_says_so() -> None:
         await shown.press("escape")
         await shown.ask("c")
         assert "Who is in the room is not known yet" in shown.text
+
+
+async def test_no_toast_covers_what_is_asked() -> None:
+    async with on_pictures(rooms("alpha"), size=(100, 30)) as shown:
+        for number in range(1, 6):
+            await shown.tell(replace(record(Action.KICK, Outcome.FAILED), id=number))
+        assert len(shown.toasts) == 5
+        await shown.ask("D")
+        told = "alpha RM_alpha acme 1 person and 1 agent will be disconnected. The room is gone after. ▲ frontdesk's"
+        await shown.pilot.pause()
+        assert shown.said.startswith(told)
+        assert shown.said.endswith("Cancel Delete room")
+        await shown.press("escape")
+        await shown.wait_for("kick ann in alpha")
 
 
 # Nothing happens by mistake

@@ -261,6 +261,52 @@ async def test_an_answer_that_is_not_livekits_is_named(
     assert word in str(error)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "said", "outcome"),
+    [
+        (400, "invalid_argument", "RpcError 1400: Method not supported at destination", True),
+        (500, "internal", "RpcError 1500: Application error in method handler", True),
+        (500, "internal", "RpcError 403: not for you", True),
+        (501, "unimplemented", "RpcError 1404: Unsupported RPC version", True),
+        (408, "canceled", "RpcError 1501: Connection timeout", False),
+        (408, "canceled", "RpcError 1502: Response timeout", False),
+        (404, "not_found", "RpcError 1401: Recipient not found", ServerFailedError),
+        (501, "unimplemented", "RpcError 1403: RPC not supported by server", ServerFailedError),
+        (503, "unavailable", "RpcError 1503: Recipient disconnected", ServerFailedError),
+        (500, "internal", "RpcError 1505: Failed to send", ServerFailedError),
+        (500, "internal", "data channel is not available", ServerFailedError),
+        (404, "not_found", "participant does not exist", MissingError),
+        (404, "bad_route", "no handler for path", NotLiveKitError),
+        (503, "unavailable", "no response from servers", NoResponseError),
+    ],
+)
+async def test_a_probe_tells_an_agents_words_from_the_servers(
+    status: int, code: str, said: str, *, outcome: bool | type[GatewayError]
+) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"code": code, "msg": f"twirp error unknown: {said}"}, status=status)
+
+    async with something_else(handler) as gateway:
+        if isinstance(outcome, bool):
+            assert await gateway.probe(NOWHERE, NOBODY) is outcome
+        else:
+            with pytest.raises(GatewayError) as caught:
+                await gateway.probe(NOWHERE, NOBODY)
+            assert type(caught.value) is outcome
+            assert_tells(caught.value)
+
+
+async def test_a_request_that_did_not_reach_the_agent_is_no_refusal_of_the_agents() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        said = {"code": "unavailable", "msg": "twirp error unknown: RpcError 1503: Recipient disconnected"}
+        return web.json_response(said, status=503)
+
+    async with something_else(handler) as gateway:
+        with pytest.raises(ServerFailedError) as caught:
+            await gateway.call_helper(NOWHERE, NOBODY, "lk-tui.close", "tester")
+    assert_tells(caught.value, "did not reach the agent", "1503")
+
+
 async def test_a_token_that_the_server_quotes_is_not_shown() -> None:
     token = api.AccessToken("key", SECRET).to_jwt()
     error = await refusal(web.json_response({"code": "unauthenticated", "msg": f"invalid token: {token}"}, status=401))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from livekit.protocol import models as models_pb
 from textual.screen import ModalScreen
 
 from tests.build import NOW, agent, dispatch, person, room, snapshot
-from tests.dashboard import Dashboard, on_demo, on_pictures, open_room, small_world
+from tests.dashboard import Dashboard, join, on_demo, on_pictures, open_room, small_world
 from tui.gateway import convert
 from tui.model.action import Action, ActionRecord, Outcome, Step, Target
 from tui.model.room import Participant, Room
@@ -24,12 +25,10 @@ from tui.ui.dialogs import ChooseAgentDialog
 HOSTILE = {
     "a closing tag": "[/foo]",
     "markup": "[bold red on blue][@click=app.quit]x[/] [$primary]$text {name} %s [",
-    "escape sequences": "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x1b\\\x1b[2J\x1b[H\x1b[31mred",
-    "C1 controls and bidi": "\x9b31m\x9d0;owned\x9c sales\u202e88-lacituped\u2066\u2069\u200f",
+    "escape sequences": "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x1b\\\x1b[2J\x1b[H\x1b[31mred \x9b31m\x9d0;owned\x9c",
     "line breaks": "one\ntwo\r\nthree\ttab\x0b\x0c\x85\u2028\u2029four",
-    "invisible": " \u200b\u200d\u2060\ufeff\u00ad\U000e0041\ue000\U00100000 ",
+    "bidirectional and invisible": " sales\u202e88-lacituped\u2066\u2069\u200f\u200b\ufeff\u00ad\U000e0041\ue000 ",
     "empty": "",
-    "long": "campaign-" + "spring-" * 35,
     "long and wide": "客服-上海-十二" * 32,
     "emoji, combining, right to left": "☎️ café 🎂 👨‍👩‍👧 🏳️‍🌈 🇩🇪 Z̸̡͓̪͉a̵̢l̷g̸o̶ שירות-לקוחות مرحبا",
 }
@@ -102,8 +101,15 @@ async def test_a_name_is_shown_in_every_pane_and_dialog_and_does_nothing(text: s
     at_work, closed, gone = pictures(text)
     async with on_pictures(at_work, size=size) as shown:
         shown.assert_harmless()
-        for key in "DTa":
+        for key in "DT":
             await opened(shown, key)
+        await shown.press("a")
+        await shown.wait_for(lambda: isinstance(shown.screen, ChooseAgentDialog) and shown.focused == "names")
+        shown.assert_harmless()
+        await shown.press("enter")
+        assert (await shown.asked()).plan.agent_name == text
+        shown.assert_harmless()
+        await shown.press("escape")
         await shown.press("enter")
         for key in ("enter", "K"):
             await opened(shown, key)
@@ -123,24 +129,13 @@ async def test_a_name_is_shown_in_every_pane_and_dialog_and_does_nothing(text: s
         assert not shown.app.return_code
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-async def test_an_agent_name_can_be_chosen_and_is_sent_as_it_is(text: str) -> None:
-    async with on_pictures(snapshot(wired(text))) as shown:
-        await shown.press("a")
-        await shown.wait_for(lambda: isinstance(shown.screen, ChooseAgentDialog) and shown.focused == "names")
-        await shown.press("enter")
-        await shown.asked()
-        shown.assert_harmless()
-        assert shown.dialog.plan.agent_name == text
-
-
 async def test_what_is_not_unicode_does_no_harm_either() -> None:
     odd = "lone \ud83d surrogate"
     who = person(odd, sid="PA_1", name=safe_text(odd), attributes={safe_text(odd): safe_text(odd)})
     orders = (dispatch(odd, "agent-1"),)
     async with on_pictures(snapshot(room(odd, who, agent("agent-1"), sid="RM_1", dispatches=orders))) as shown:
-        for keys in ("D", "T", "a"):
-            await opened(shown, keys)
+        for key in "DTa":
+            await opened(shown, key)
         await shown.press("y", "enter", "y")
         await opened(shown, "enter")
         await opened(shown, "K")
@@ -168,21 +163,23 @@ async def test_of_two_rooms_that_look_alike_the_selected_one_is_deleted() -> Non
         shown.assert_harmless()
 
 
-@pytest.mark.parametrize(
-    "text", [text for text in HOSTILE.values() if text], ids=[name for name in HOSTILE if name != "empty"]
-)
-async def test_whoever_is_called_so_can_be_kicked_and_what_is_said_of_it_does_nothing(text: str) -> None:
+async def test_whoever_is_called_so_is_kicked_and_nobody_else() -> None:
     world = small_world()
-    room = open_room(world, text[:256], "ann", text, attributes={text: text})
+    people = [HOSTILE[name] for name in ("markup", "escape sequences", "line breaks", "long and wide")]
+    here = open_room(world, "alpha", agents=["nobody-of-this-name"])
+    for text in people:
+        join(world, here, text, name=text, attributes={text: text})
     async with on_demo(world) as shown:
         await shown.press("enter")
-        shown.main.participants.select(room.participants[text].sid)
-        await shown.confirm("K")
-        await shown.wait_for(lambda: [who.identity for who in room.people] == ["ann"])
-        await shown.press("S")
-        await shown.wait_for(lambda: shown.app.records[-1].outcome is Outcome.STOPPED)
-        await shown.wait_for(lambda: any("stopped" in toast for toast in shown.toasts))
-        shown.assert_harmless()
+        for text in people:
+            who = here.participants[text]
+            shown.main.participants.select(who.sid)
+            await shown.confirm("K")
+            await shown.wait_for(partial(getattr, who, "gone"))
+            await shown.press("S")
+            await shown.wait_for(lambda: shown.app.records[-1].outcome is Outcome.STOPPED)
+            shown.assert_harmless()
+            assert [left.identity for left in here.people] == people[people.index(text) + 1 :]
 
 
 def told(text: str) -> ActionRecord:

@@ -23,7 +23,7 @@ from tui.ui.live_table import Cell, Column, LiveTable, changed_cells, fit, lay_o
 COLUMNS = (
     Column("name", "NAME", 8, grow=1),
     Column("number", "NUMBER", 6, right=True),
-    Column("extra", "EXTRA", 8, drop=1),
+    Column("extra", "EXTRA", 8, drop=1, right=True),
 )
 
 
@@ -326,7 +326,7 @@ async def test_an_empty_table_says_why() -> None:
 
 async def test_the_order_is_shown_at_its_title() -> None:
     async with seen(lines("abc")) as shown:
-        for column, descending, title in (("name", True, "NAME▾"), ("name", False, "NAME▴"), ("extra", True, "EXTRA▾")):
+        for column, descending, title in (("name", True, "NAME▾"), ("name", False, "NAME▴"), ("extra", True, "▾EXTRA")):
             shown.table.mark_sort(column, descending=descending)
             await shown.pilot.pause()
             assert title in shown.lines[0].split()

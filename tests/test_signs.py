@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.build import NOW, agent, person, room
+from tui.model.phrases import sign_words
 from tui.model.room import CloseReport, Kind, ParticipantState, Room, SessionState
 from tui.model.signs import WORST_FIRST, Kick, Sign, SignCode, Thresholds, next_change, signs
 
@@ -65,6 +67,34 @@ def test_an_agent_that_initializes_or_thinks_for_too_long_is_stuck(state: str, l
     stuck = room("r", person(), agent(state=state, state_since=NOW - limit - 1))
     assert codes(stuck) == [SignCode.STUCK]
     assert codes(stuck, NOW - 2) == []
+
+
+def test_an_agent_that_answers_no_probe_is_silent_since_the_first_of_them() -> None:
+    hung = room("r", person(), agent(name="intake", state="listening", silent_since=NOW - LIMITS.silent_s - 1))
+    assert signs(hung, NOW, LIMITS) == (Sign(SignCode.SILENT, NOW - LIMITS.silent_s - 1, "intake"),)
+    assert codes(hung, NOW - 2) == []
+
+
+@pytest.mark.parametrize("facts", [{"state": "thinking"}, {"session": SessionState.CLOSED}], ids=["stuck", "closed"])
+def test_what_a_silent_agent_published_last_is_no_sign_any_more(facts: dict[str, Any]) -> None:
+    hung = agent(state_since=NOW - 600, silent_since=NOW - 14, **facts)
+    well = agent(state_since=NOW - 600, answered_at=NOW - 1, **facts)
+    assert codes(room("r", person(), hung)) == [SignCode.SILENT]
+    assert codes(room("r", person(), well)) != [SignCode.SILENT]
+
+
+def test_of_several_agents_the_silent_one_is_named() -> None:
+    two = room("r", person(), agent("a", name="intake", silent_since=NOW - 14), agent("b", name="notes"))
+    (found,) = signs(two, NOW, LIMITS)
+    assert sign_words(found, NOW) == "intake not answering 14s"
+    (found,) = signs(room("r", person(), agent(name="intake", silent_since=NOW - 14)), NOW, LIMITS)
+    assert sign_words(found, NOW) == "agent not answering 14s"
+
+
+def test_a_silent_agent_comes_before_everything_else() -> None:
+    alone = room("r", agent(joined=900, silent_since=NOW - 14), trouble="503", checked_at=NOW - 90)
+    assert codes(alone) == [SignCode.SILENT, SignCode.ALONE, SignCode.FAILED, SignCode.STALE]
+    assert WORST_FIRST[SignCode.SILENT] == 0
 
 
 def test_a_closed_session_whose_agent_stays_is_a_sign_and_hides_its_last_state() -> None:

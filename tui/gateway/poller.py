@@ -261,13 +261,13 @@ class Poller:
         return False
 
     def _start(self, read: Read, now: float) -> None:
+        self._schedule.started(read, now)
         if read.kind is Kind.PROBE:
             self._probing.started(read.agent, now)
             # No cycle waits for it: silence takes long, and an answer may as well be on the next picture.
             probe = self._probes[read.agent] = asyncio.create_task(self._probe(read))
             probe.add_done_callback(lambda _: self._probes.pop(read.agent))
             return
-        self._schedule.started(read, now)
         task = self._under_way[read.key] = asyncio.create_task(self._read(read))
         self._fresh.add(task)
         task.add_done_callback(partial(self._ended, read.key))

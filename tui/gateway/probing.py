@@ -50,6 +50,7 @@ class Probing:
         self._of_room: dict[str, tuple[str, ...]] = {}
         self._by_life = Rota()
         self._silent: OrderedDict[str, None] = OrderedDict()
+        self._started = 0
         self._refusal = ""
         self._refused_until = -math.inf
 
@@ -93,6 +94,7 @@ class Probing:
 
     def started(self, agent: str, now: float) -> None:
         """A probe was sent."""
+        self._started += 1
         self._agents[agent].probed_at = now
         self._by_life.start(agent, now)
         if agent in self._silent:
@@ -119,39 +121,41 @@ class Probing:
     # Who is next
 
     def due(self, visible: Sequence[str], opened: str | None, now: float, interval_s: float) -> Iterator[Read]:
-        """The probes that are due, the most important first; the same one perhaps twice. `visible` and `opened` are
-        SIDs of rooms.
+        """The probes that are due, the most important first. `visible` and `opened` are SIDs of rooms.
 
-        By turns, so that none keeps the others waiting: the open room, those on screen (twice as often), those that
-        don't answer (in every cycle, until they do), all others.
+        By turns, so that none keeps the others waiting: every other one is in the open room; of the rest, every other
+        one is on screen; between them those that don't answer (in every cycle, until they do), and all others.
         """
         if not self._on or now < self._refused_until:
             return
         # What falls due within half an interval is sooner done now than in the next cycle.
         soon, recently = now + interval_s / 2, now - interval_s / 2
-        on_screen = iter(self._on_screen(visible, soon))
-        for agent in by_turns(
-            (agent for agent in self._in_room(opened) if self._probed_at(agent) <= soon - OPENED_EVERY_S),
-            on_screen,
-            iter(self._silent),
-            on_screen,
-            self._by_life.due(now - ELSEWHERE_S),
-        ):
-            known = self._agents[agent]
-            if known.probed_at <= recently and known.retry_at <= now:
-                yield Read(Kind.PROBE, known.room, agent=agent)
+        given: set[str] = set()
+
+        def ready(agents: Iterable[str]) -> Iterator[str]:
+            for agent in agents:
+                known = self._agents[agent]
+                if agent not in given and known.probed_at <= recently and known.retry_at <= now:
+                    given.add(agent)
+                    yield agent
+
+        opened_ones = ready(a for a in self._in_room(opened) if self._agents[a].probed_at <= soon - OPENED_EVERY_S)
+        on_screen = ready(self._on_screen(visible, soon))
+        silent, others = ready(self._silent), ready(self._by_life.due(now - ELSEWHERE_S))
+        turns = [opened_ones, on_screen, opened_ones, silent, opened_ones, on_screen, opened_ones, others]
+        # A cycle that can afford but one goes on where the one before it ended.
+        first = self._started % len(turns)
+        for agent in by_turns(*turns[first:], *turns[:first]):
+            yield Read(Kind.PROBE, self._agents[agent].room, agent=agent)
 
     def _in_room(self, room: str | None) -> Sequence[str]:
         return self._of_room.get(room, ()) if room is not None else ()
-
-    def _probed_at(self, agent: str) -> float:
-        return self._agents[agent].probed_at
 
     def _on_screen(self, visible: Sequence[str], soon: float) -> list[str]:
         seen = [
             agent
             for agent in chain.from_iterable(map(self._in_room, visible))
-            if self._by_life.last(agent) <= soon - ON_SCREEN_S or self._probed_at(agent) <= soon - ANSWERED_S
+            if self._by_life.last(agent) <= soon - ON_SCREEN_S or self._agents[agent].probed_at <= soon - ANSWERED_S
         ]
         seen.sort(key=self._by_life.last)
         return seen

@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 One = TypeVar("One")
@@ -119,6 +119,7 @@ class Schedule:
     _wanted: dict[str, None] = field(default_factory=dict)
     _follow_ups: deque[tuple[float, str]] = field(default_factory=deque)
     _setbacks: dict[tuple[Kind, str], _Setback] = field(default_factory=dict)
+    _lists_since_probe: int = 0
 
     # What is known
 
@@ -160,6 +161,11 @@ class Schedule:
 
     def started(self, read: Read, now: float) -> None:
         """A read was sent."""
+        if read.kind is Kind.PROBE:
+            self._lists_since_probe = 0
+            return
+        if not read.urgent:
+            self._lists_since_probe += 1
         self._rotas[read.kind].start(read.sid, now)
         if read.kind is Kind.PARTICIPANTS:
             self._woken.pop(read.sid, None)
@@ -189,8 +195,9 @@ class Schedule:
         """The reads that are due, the most important first, about `most` of them.
 
         First what somebody waits for. Then by turns, so that nothing starves when the budget is short: every other one
-        is a room on screen; between them what changed, all others in turn, and dispatches; every fourth is one of
-        `probes`. A room read less than half an interval ago is not due again unless it was asked for.
+        is a room on screen; between them what changed, all others in turn, and dispatches. After every three of these,
+        over all cycles, comes one of `probes`. A room read less than half an interval ago is not due again unless it
+        was asked for.
         """
         recently = now - interval_s / 2
         participants, dispatches = self._rotas[Kind.PARTICIPANTS], self._rotas[Kind.DISPATCHES]
@@ -202,7 +209,8 @@ class Schedule:
         )
         lists = by_turns(on_screen, off_screen)
         planned = {read.key: read for read in chain(self._asked_for(now, recently), self._urgent_dispatches(now))}
-        for read in by_turns(*[lists] * _LISTS_A_PROBE, iter(probes)):
+        before_a_probe = islice(lists, max(0, _LISTS_A_PROBE - self._lists_since_probe))
+        for read in chain(before_a_probe, by_turns(iter(probes), *[lists] * _LISTS_A_PROBE)):
             if len(planned) >= most:
                 break
             planned.setdefault(read.key, read)
