@@ -12,58 +12,70 @@ from bench.dashboard import Dashboard
 from bench.servers import Server
 from bench.terminal import NotSeenError
 
-_PATIENCE_S = 20.0
+PATIENCE_S = 20.0
+_BREATH_S = 0.5
+_PAUSES_S = (0.2, 1.0, 1.6, 0.6)
+"""Not in step with the refreshes."""
 
 
 def on_screen(server: Server, dashboard: Dashboard, count: int) -> list[float]:
     """Send the agents of rooms on screen away, one after the other; seconds until each row shows that it has none."""
     took: list[float] = []
     tried: set[str] = set()
-    until = time.monotonic() + _PATIENCE_S + 3.0 * count
+    until = time.monotonic() + PATIENCE_S
     while len(took) < count and time.monotonic() < until:
-        found = [one for one in dashboard.ask("served", on_screen=True)["rooms"] if one[0] not in tried]
+        served = dashboard.ask("served", on_screen=True)["rooms"]
+        found = [(one[0], one[3]) for one in served if one[0] not in tried and _shows(dashboard, one[0], one[3])]
         if not found:
-            dashboard.terminal.watch(0.5)
+            dashboard.terminal.watch(_BREATH_S)
             continue
         # Not the first ones: a row at the edge may scroll away.
-        name, _, _, agent = found[len(found) // 2]
+        name, agent = found[len(found) // 2]
         tried.add(name)
-        row = _row(dashboard, name)
-        if row is None or agent not in dashboard.terminal.screen.line(row):
-            continue
         began = time.monotonic()
         asyncio.run(_dismiss(server, name))
         try:
-            shown = dashboard.terminal.wait_for(partial(_without, dashboard, name, agent), f"{name} without an agent")
+            shown = dashboard.terminal.wait_for(
+                partial(_shows_not, dashboard, name, agent), f"{name} without an agent", PATIENCE_S
+            )
         except NotSeenError:
             continue
         if _row(dashboard, name) is not None:
             took.append(shown - began)
+        dashboard.terminal.watch(_PAUSES_S[len(tried) % len(_PAUSES_S)])
     return took
 
 
 def off_screen(server: Server, dashboard: Dashboard, count: int) -> list[float]:
-    """Send the agents of rooms off screen away, all at once; seconds until the picture has each room without it."""
+    """Send the agents of rooms off screen away, all at once; seconds until the picture has each room without it.
+
+    `PATIENCE_S` stands for those that it still has by then. Rooms that end meanwhile are left out.
+    """
     began: dict[str, float] = {}
     for name, room_sid, agent_sid, _ in dashboard.ask("served", on_screen=False)["rooms"][:count]:
         dashboard.ask("watch", room_sid=room_sid, participant_sid=agent_sid)
         began[agent_sid] = time.monotonic()
         asyncio.run(_dismiss(server, name))
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + PATIENCE_S
     seen: dict[str, float | None] = {}
     while len(seen) < len(began) and time.monotonic() < until:
-        dashboard.terminal.watch(0.5)
+        dashboard.terminal.watch(_BREATH_S)
         seen = dashboard.ask("seen")["gone"]
-    return [at - began[sid] for sid, at in seen.items() if at is not None]
+    known = {sid: at - began[sid] for sid, at in seen.items() if at is not None}
+    return [known.get(sid, PATIENCE_S) for sid in began if sid in known or sid not in seen]
 
 
 def _row(dashboard: Dashboard, name: str) -> int | None:
     return next((row for row in dashboard.rows if dashboard.name(row) == name), None)
 
 
-def _without(dashboard: Dashboard, name: str, agent: str) -> bool:
+def _shows(dashboard: Dashboard, name: str, agent: str) -> bool:
     row = _row(dashboard, name)
-    return row is None or agent not in dashboard.terminal.screen.line(row)
+    return row is not None and agent in dashboard.facts(row)
+
+
+def _shows_not(dashboard: Dashboard, name: str, agent: str) -> bool:
+    return not _shows(dashboard, name, agent)
 
 
 async def _dismiss(server: Server, name: str) -> None:

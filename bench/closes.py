@@ -55,7 +55,7 @@ def measure(lengths: Lengths) -> Iterator[Figure]:
                     name = f"end of a session → row, by {source.name}"
                     note = f"{len(took)} closes"
                     yield Figure(PART, f"{name}, p50", quantile(took, 0.5), "ms", target=source.p50_ms, note=note)
-                    yield Figure(PART, f"{name}, at the worst", max(took), "ms", target=source.worst_ms)
+                    yield Figure(PART, f"{name}, worst", max(took), "ms", target=source.worst_ms)
 
 
 def _listen(server: Server, callers: Child, source: Source, lengths: Lengths) -> Iterator[float]:

@@ -103,6 +103,10 @@ class Dashboard:
         row = self.terminal.screen.highlighted(self._table, self._middle)
         return self.name(row) if row is not None else ""
 
+    def facts(self, row: int) -> str:
+        """What is told of the room at this row of the screen, without its name: the right half."""
+        return self.terminal.screen.line(row, self._middle)
+
     @property
     def heading(self) -> str:
         """What stands above the rooms: their order, in words."""

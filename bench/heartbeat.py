@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 EVERY_S = 0.002
 
 
 class Heartbeat:
-    """Beats until its loop ends. `picture` is the number of the newest picture: a new one closes the refresh before.
+    """Beats until its loop ends. `picture` is the number of the newest picture: with a new one begins a refresh.
 
     `blocks` has, for every refresh, how long the loop was blocked at the longest: in milliseconds that passed, and in
     milliseconds of CPU that the loop's thread used in them. On a busy machine the first is the larger one.
@@ -24,11 +24,15 @@ class Heartbeat:
 
     def begin(self) -> None:
         """Forget what was measured so far."""
-        self.blocks: list[tuple[float, float]] = []
-        self._longest = (0.0, 0.0)
+        self._blocks: list[tuple[float, float]] = []
         self._number = self._picture()
         self._began = self._cpu = time.thread_time()
         self._due = time.perf_counter() + EVERY_S
+
+    @property
+    def blocks(self) -> Sequence[tuple[float, float]]:
+        """Of every refresh since `begin`."""
+        return self._blocks
 
     @property
     def cpu_s(self) -> float:
@@ -39,8 +43,9 @@ class Heartbeat:
         now, cpu = time.perf_counter(), time.thread_time()
         late = (max(0.0, now - self._due) * 1e3, (cpu - self._cpu) * 1e3)
         if (number := self._picture()) != self._number:
-            self.blocks.append(self._longest)
-            self._number, self._longest = number, (0.0, 0.0)
-        self._longest = max(self._longest, late)
+            self._number = number
+            self._blocks.append(late)
+        elif self._blocks:
+            self._blocks[-1] = max(self._blocks[-1], late)
         self._due, self._cpu = now + EVERY_S, cpu
         self._loop.call_later(EVERY_S, self._beat)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+_LEAST_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -26,8 +28,9 @@ class Lengths:
 
     @property
     def halved(self) -> Lengths:
-        """Half as long, for what is measured to compare with."""
-        return replace(self, warming=self.warming / 2, churning=self.churning / 2, typing=self.typing / 2)
+        """Half as long, or some refreshes, for what is measured to compare with."""
+        shorter = {name: max(_LEAST_S, getattr(self, name) / 2) for name in ("churning", "typing")}
+        return replace(self, warming=self.warming / 2, **shorter)
 
 
 FULL = Lengths()

@@ -131,7 +131,7 @@ def open_dashboard(arguments: Sequence[str], opened: Callable[[Dashboard], None]
         opened(Dashboard(self))
         await run_async(self, **how)
 
-    Supervisor.run_async = run  # type: ignore[method-assign, assignment]
+    Supervisor.run_async = run  # type: ignore[assignment,method-assign]
     without_budget()
     cli.cli([*arguments])
 

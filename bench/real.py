@@ -30,6 +30,7 @@ _WORD = "zebra"
 def measure(lengths: Lengths) -> Iterator[Figure]:
     """All figures, side by side with a naive poller."""
     part = f"livekit-server, {lengths.real_rooms:,} rooms"
+    strict = lengths.real_rooms == fleet.LARGEST
     lengths = lengths.halved
     with tempfile.TemporaryDirectory() as folder, servers.real(Path(folder), lengths.real_rooms) as server:
         asked = asyncio.run(naive.refresh(server, _NAIVE_S))
@@ -44,19 +45,21 @@ def measure(lengths: Lengths) -> Iterator[Figure]:
             opened = _open_and_delete(server, dashboard, lengths.changes)
     yield from traffic_figures(part, quiet.traffic, everything, asked)
     fewer = everything.all_requests / (quiet.traffic.all_requests / max(1, quiet.traffic.listings))
-    target = _TIMES_FEWER if lengths.real_rooms == fleet.LARGEST else None
+    target = _TIMES_FEWER if strict else None
     yield Figure(part, "requests a refresh, times fewer than naive", fewer, "×", target=target, at_least=True)
-    yield from screen_figures(part, (quiet, busy), None, strict=True)
+    yield from screen_figures(part, (quiet, busy), None, strict=strict)
     yield Figure(part, "room opened or deleted → painted, p50", quantile(opened, 0.5), "s")
-    within = product.INTERVAL_S + fleet.INSTANT_MS / 1e3
-    yield Figure(part, "room opened or deleted → painted, at the worst", max(opened), "s", target=within)
+    within = product.INTERVAL_S + fleet.INSTANT_MS / 1e3 if strict else None
+    yield Figure(part, "room opened or deleted → painted, worst", max(opened), "s", target=within)
 
 
 def _open_and_delete(server: Server, dashboard: Dashboard, count: int) -> list[float]:
     """Open rooms and delete them again, with a filter that shows just these; seconds until each is on screen, or off
     it."""
     terminal = dashboard.terminal
-    typist.press(dashboard, f"/{_WORD}\r", lambda: dashboard.count == "0", "no room")
+    terminal.send("/")
+    terminal.watch(0.5)
+    typist.press(dashboard, f"{_WORD}\r", lambda: dashboard.count == "0", "no room")
     took = []
     for number in range(count):
         name = f"{_WORD}-{number}"

@@ -8,11 +8,11 @@ from functools import partial
 from random import Random
 
 from bench.dashboard import Dashboard
-from bench.terminal import NotSeenError
 
 _PAUSES_S = (0.03, 0.15)
 """Between a frame and the next key: as fast as fingers are, and at no fixed point of a refresh."""
-_PATIENCE_S = 5.0
+_PATIENCE_S = 30.0
+_GONE_S = 2.0
 _DOWN, _UP = 40, 35
 """So many rows down, and so many up again: a hundred rooms have an end."""
 
@@ -25,14 +25,11 @@ def move(dashboard: Dashboard, seconds: float, seed: int = 7) -> list[float]:
     took: list[float] = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        before = dashboard.selected
-        key = "j" if len(took) % (_DOWN + _UP) < _DOWN else "k"
-        try:
-            took.append(press(dashboard, key, partial(_moved, dashboard, before), f"another room than {before!r}"))
-        except NotSeenError:
-            # The room that the key selected has gone before it was painted.
-            if dashboard.selected:
-                raise
+        moved = partial(_moved, dashboard, dashboard.selected)
+        sent = terminal.send("j" if len(took) % (_DOWN + _UP) < _DOWN else "k")
+        terminal.wait_for(lambda moved=moved, sent=sent: moved() or _lost(dashboard, sent), "another room", _PATIENCE_S)  # type: ignore[misc]
+        if moved():
+            took.append((terminal.painted_at - sent) * 1e3)
         terminal.watch(chance.uniform(*_PAUSES_S))
     return took
 
@@ -42,6 +39,11 @@ def press(dashboard: Dashboard, keys: str, shown: Callable[[], bool], what: str)
     terminal = dashboard.terminal
     sent = terminal.send(keys)
     return (terminal.wait_for(shown, what, _PATIENCE_S) - sent) * 1e3
+
+
+def _lost(dashboard: Dashboard, sent: float) -> bool:
+    """Whether the room that the key selected has gone before it was painted."""
+    return not dashboard.selected and dashboard.terminal.painted_at - sent > _GONE_S
 
 
 def _moved(dashboard: Dashboard, before: str) -> bool:

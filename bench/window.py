@@ -58,14 +58,12 @@ def look(server: Server, dashboard: Dashboard, seconds: float, *, typing: bool =
     )
 
 
-def traffic_figures(
-    part: str, traffic: Traffic, naive: Traffic | None = None, refresh: Refresh | None = None
-) -> Iterator[Figure]:
-    """What a refresh costs the server, `naive` being that of the one naive `refresh`."""
+def traffic_figures(part: str, traffic: Traffic, naive: Traffic, refresh: Refresh | None) -> Iterator[Figure]:
+    """What a refresh costs the server, `naive` being that of the one naive `refresh`, if there was one."""
     refreshes = max(1, traffic.listings)
     requests, kilobytes = traffic.all_requests / refreshes, traffic.bytes / refreshes / 1e3
     most = product.DEFAULT_BUDGET * product.INTERVAL_S / 60
-    if naive is None or refresh is None:
+    if refresh is None:
         yield Figure(part, "requests a refresh", requests, "requests", target=most)
         yield Figure(part, "bytes a refresh", kilobytes, "KB")
         return
@@ -91,9 +89,9 @@ def screen_figures(
         )
     blocks = [*quiet.blocks, *busy.blocks]
     others = [*theirs[0].blocks, *theirs[1].blocks] if theirs is not None else []
-    for name, share in (("p50", 0.5), ("p99", 0.99), ("at the worst", 1.0)):
+    for name, share in (("p50", 0.5), ("p99", 0.99), ("worst", 1.0)):
         value, other = quantile(blocks, share), quantile(others, share) if others else None
-        target = BLOCKED_MS if strict and name == "at the worst" else None
+        target = BLOCKED_MS if strict and name == "worst" else None
         note = f"{len(blocks)} refreshes"
         yield Figure(part, f"loop blocked by a refresh, {name}", value, "ms", other, DATA_TABLE, target, note=note)
     used = quantile([*quiet.loops, *busy.loops], 0.5)

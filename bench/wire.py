@@ -40,6 +40,16 @@ class Wire:
         self.sent = self.received = 0
         return seen
 
+    def count(self, tail: bytes, data: bytes) -> bytes:
+        """Count the requests that begin in `data`, or in `tail`, which this returned for the piece before."""
+        seen = tail + data
+        end = 0
+        for found in _REQUEST.finditer(seen):
+            self.requests[found[1].decode()] += 1
+            end = found.end()
+        # A first line may come in two pieces: its start is kept, what was counted isn't.
+        return seen[max(end, len(seen) - _LONGEST) :]
+
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A client came."""
         try:
@@ -55,13 +65,7 @@ class Wire:
         tail = b""
         while data := await reader.read(_CHUNK):
             self.sent += len(data)
-            seen = tail + data
-            end = 0
-            for found in _REQUEST.finditer(seen):
-                self.requests[found[1].decode()] += 1
-                end = found.end()
-            # A first line may come in two pieces: its start is kept, what was counted isn't.
-            tail = seen[max(end, len(seen) - _LONGEST) :]
+            tail = self.count(tail, data)
             writer.write(data)
             await writer.drain()
         writer.close()
