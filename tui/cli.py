@@ -220,7 +220,8 @@ def closes(
 ) -> None:
     """Print why agents' sessions closed, from what lk-tui kept. Needs no server."""
     from tui import closes as command
-    from tui.history.store import HistoryError, Wanted
+    from tui.history.errors import HistoryError
+    from tui.history.file import Wanted
 
     try:
         wanted = Wanted(
@@ -232,21 +233,23 @@ def closes(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     path = _history_path(history)
-    if not path.exists():
-        click.echo(f"lk-tui: there is no history yet: {safe_text(str(path), 4096)}", err=True)
     try:
-        if follow:
-            line = command.as_json_line if json_ else command.as_line
-            for event in command.follow(path, wanted):
-                click.echo(line(event))
-        elif json_:
-            click.echo(command.as_json(command.read(path, wanted)))
+        if not command.is_there(path):
+            click.echo(f"lk-tui: there is no history yet: {safe_text(str(path), 4096)}", err=True)
+        found = (command.follow if follow else command.read)(path, wanted)
+        if json_:
+            pieces = map(command.as_json_line, found) if follow else command.as_json(found)
         else:
-            for event in command.read(path, wanted):
-                click.echo(command.as_line(event))
+            server = not project and command.holds_several(path)
+            pieces = (command.as_line(kept, server=server) for kept in found)
+        for piece in pieces:
+            click.echo(piece)
     except HistoryError as error:
         click.echo(f"lk-tui: {error}", err=True)
         sys.exit(EXIT_FAILED)
+    except BrokenPipeError:
+        # Whoever read has seen enough. What is still to be flushed must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         # The way to end --follow.
         return
@@ -314,7 +317,7 @@ def _view(flags: dict[str, Any], budget: int, *, history: bool) -> View:
 
 
 def _history_path(named: Path | None) -> Path:
-    from tui.history.store import default_path
+    from tui.history.file import default_path
 
     return named or default_path()
 

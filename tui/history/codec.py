@@ -24,11 +24,13 @@ Json = Mapping[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
 
 _LIMIT = 1_000
+_LAST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 
 def time_text(at: float) -> str:
-    """Seconds since 1970 as UTC, ISO 8601 with milliseconds and `Z`."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Seconds since 1970 as UTC, ISO 8601 with milliseconds and `Z`; what is no moment of our era becomes its end."""
+    moment = datetime.fromtimestamp(max(0.0, min(at, _LAST)), UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def close_json(event: CloseEvent) -> Json:
@@ -52,6 +54,13 @@ def close_json(event: CloseEvent) -> Json:
         "evidence": [_evidence_json(piece) for piece in event.evidence],
         "revisions": [{"at": time_text(revision.at), **_verdict_json(revision.before)} for revision in event.revisions],
     }
+
+
+def close_json_over(kept: Json, event: CloseEvent) -> Json:
+    """The close as it is written over `kept`: what a newer lk-tui had written there, and this one can't read, stays."""
+    told = close_json(event)
+    strange = [each for each in kept["evidence"] if not _is_known(each)]
+    return {**kept, **told, "evidence": [*told["evidence"], *strange]}
 
 
 def action_json(record: ActionRecord) -> Json:
@@ -169,14 +178,17 @@ def _evidence_json(piece: Evidence) -> Json:
 _FACTS = {fact.name.lower(): fact for fact in Fact}
 
 
+def _is_known(piece: Json) -> bool:
+    return _choice(Source, piece["source"]) is not None and piece["fact"] in _FACTS
+
+
 def _evidence(said: Iterable[Json]) -> Iterator[Evidence]:
     for each in said:
-        source, fact = _choice(Source, each["source"]), _FACTS.get(each["fact"])
-        if source is not None and fact is not None:
+        if _is_known(each):
             yield Evidence(
                 _at(each["at"]),
-                source,
-                fact,
+                Source(each["source"]),
+                _FACTS[each["fact"]],
                 _text(each.get("reason")),
                 _text(each.get("by")),
                 _text(each.get("who")),

@@ -1,118 +1,91 @@
-"""The history's file: SQLite, written by one thread of its own, shared by several lk-tui's.
+"""What writes the history: one thread of its own, fed by a queue, and never in the dashboard's way.
 
-Nothing here is ever in the dashboard's way: what can't be written is kept and tried again, and said.
+What can't be written is kept and tried again, and said.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
+import logging
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tui.history.codec import action_from, action_json, close_from, close_json
+from tui.history.damage import rescue, set_aside
+from tui.history.errors import HistoryError, in_words, is_damage, shown
+from tui.history.file import check, newest_actions, newest_closes, open_to_write, prune, write
 from tui.model.action import ActionRecord, Outcome
 from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
+from tui.model.phrases import count
 from tui.model.text import safe_text
 
-CLOSES_KEPT = 100_000
-ACTIONS_KEPT = 20_000
-KEPT_S = 90 * 86_400.0
-"""How old what is kept may become, seconds."""
+_log = logging.getLogger(__name__)
+
 UNWRITTEN_KEPT = 20_000
 """Entries that wait for a disk that is full, or a file that is locked, at most."""
-BUSY_S = 5.0
-"""How long another lk-tui's transaction is waited for. They take milliseconds."""
 RETRY_S = 2.0
+ANSWER_S = 2.0
+"""How long the program's start waits for what was kept before."""
 FLUSH_S = 2.0
 """How long the program's end waits for the last entries."""
+ENDED_S = 120.0
+"""No action takes so long: one that is kept as still running was left by an lk-tui that was killed."""
 PRUNE_EVERY = 500
 """Entries written between two looks for what is too old or too many."""
 
-APPLICATION_ID = 0x6C6B7475
-"""`lktu`: SQLite files of others are left alone."""
-MIGRATIONS = (
-    """
-    CREATE TABLE closes (
-        project TEXT NOT NULL, sid TEXT NOT NULL, seen REAL NOT NULL, room TEXT NOT NULL, cause TEXT NOT NULL,
-        version INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (project, sid));
-    CREATE INDEX closes_seen ON closes (seen);
-    CREATE INDEX closes_version ON closes (version);
-    CREATE TABLE actions (
-        project TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, data TEXT NOT NULL, PRIMARY KEY (project, key));
-    CREATE INDEX actions_at ON actions (at);
-    """,
-)
-"""Each takes a file from its place in this list to the next version (`PRAGMA user_version`)."""
-
 Entry = CloseEvent | ActionRecord
-
-
-class HistoryError(Exception):
-    """The history can't be used; one line that says why and what to do."""
-
-
-class DamagedError(HistoryError):
-    """The file is not a sound history: it can be set aside."""
-
-
-def default_path() -> Path:
-    """`history.db` in the platform's folder for state."""
-    from platformdirs import user_state_path
-
-    return user_state_path("lk-tui") / "history.db"
+Remembered = tuple[list[CloseEvent], list[ActionRecord]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which closes are read: seen `since` (seconds since 1970) or later, in rooms whose name holds `room`, of these
-    causes (none: all), of this project (empty: all)."""
-
-    since: float = 0.0
-    room: str = ""
-    causes: frozenset[str] = frozenset()
-    project: str = ""
+class _Question:
+    since: float
+    limit: int
+    answer: Future[Remembered] = field(default_factory=Future)
 
 
 class History:
-    """Writes what it is given into `path`, for one project. Nothing is opened before there is something to write.
+    """Keeps what it is told in the file at `path`, for the server `project`, by its URL.
 
-    `project` tells servers apart in a file that serves for all of them.
+    Nothing is opened before there is something to read or to write, and then on a thread of its own.
     """
 
     def __init__(self, path: Path, project: str, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
-        self._project = project
+        self._project = safe_text(project, 4096)
         self._clock = clock
         self._run = uuid.uuid4().hex
+        self._changed = threading.Condition()
+        """guards all that both threads touch, down to `_ending`"""
         self._unwritten: dict[str, Entry] = {}
-        self._dropped = 0
-        self._written = 0
+        self._in_hand: Mapping[str, Entry] = {}
+        self._question: _Question | None = None
+        self._lost = 0
         self._trouble = ""
         self._note = ""
-        self._changed = threading.Condition()
         self._ending = False
         self._thread: threading.Thread | None = None
         self._file: sqlite3.Connection | None = None
         self._inode = 0
+        self._checked = False
+        self._written = 0
 
     @property
     def status(self) -> SourceStatus:
-        """Whether all that was given is kept, and where."""
+        """Whether all that was told is kept, and where."""
         with self._changed:
-            waiting, trouble, note, dropped = len(self._unwritten), self._trouble, self._note, self._dropped
+            trouble, note = self._trouble, self._note or shown(self.path)
+            waiting = len(self._in_hand.keys() | self._unwritten.keys())
+            lost = f", {self._lost:,} lost" if self._lost else ""
         if trouble:
-            lost = f", {dropped:,} lost" if dropped else ""
             return SourceStatus("history", on=False, words=f"{trouble}; {waiting:,} waiting{lost}", trouble=True)
-        return SourceStatus("history", on=True, words=note or safe_text(str(self.path), 4096))
+        return SourceStatus("history", on=True, words=note + lost)
 
     def record(self, closes: Iterable[CloseEvent]) -> None:
         """Keep these closes, each in its newest form. Returns at once."""
@@ -122,120 +95,145 @@ class History:
         """Keep this action, in its newest form. Returns at once."""
         self._take({f"action {record.id}": record})
 
-    async def recent(self, seconds: float, limit: int) -> tuple[list[CloseEvent], list[ActionRecord]]:
-        """What became known in the last so many seconds, at most `limit` of each, oldest first; nothing where the file
-        can't be read: writing will say why."""
-        since = self._clock() - seconds
+    async def recent(self, seconds: float, limit: int) -> Remembered:
+        """What became known in the last so many seconds, at most `limit` closes and `limit` actions that have ended,
+        oldest first.
 
-        def read() -> tuple[list[CloseEvent], list[ActionRecord]]:
-            try:
-                with closing(open_to_read(self.path)) as file:
-                    wanted = Wanted(since=since, project=self._project)
-                    return [event for _, event in read_closes(file, wanted, limit=limit)], _read_actions(
-                        file, self._project, since, limit
-                    )
-            except (HistoryError, sqlite3.Error, OSError):
-                return [], []
-
-        return await asyncio.to_thread(read)
+        Nothing where the file can't be read, which `status` says, or not within a moment: nobody waits for it longer.
+        """
+        question = _Question(self._clock() - seconds, limit)
+        with self._changed:
+            self._question = question
+            self._wake()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await asyncio.wrap_future(question.answer)
+        except TimeoutError:
+            return [], []
 
     async def close(self) -> None:
-        """Write what is left, within some seconds, and end."""
+        """Write what is left, and end; not all of it where the file is out of reach for long, which `status` says."""
         with self._changed:
             self._ending = True
             self._changed.notify()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, FLUSH_S)
 
-    def _take(self, entries: dict[str, Entry]) -> None:
+    def _take(self, entries: Mapping[str, Entry]) -> None:
         if not entries:
             return
         with self._changed:
             for key, entry in entries.items():
                 self._unwritten.pop(key, None)
                 self._unwritten[key] = entry
-            while len(self._unwritten) > UNWRITTEN_KEPT:
-                del self._unwritten[next(iter(self._unwritten))]
-                self._dropped += 1
-            self._changed.notify()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name="history", daemon=True)
-                self._thread.start()
+            self._drop_oldest()
+            self._wake()
+
+    def _drop_oldest(self) -> None:
+        while len(self._unwritten) > UNWRITTEN_KEPT:
+            del self._unwritten[next(iter(self._unwritten))]
+            self._lost += 1
+
+    def _wake(self) -> None:
+        self._changed.notify()
+        if self._thread is None:
+            # A daemon: the program ends even where a network's file system hangs.
+            self._thread = threading.Thread(target=self._work, name="history", daemon=True)
+            self._thread.start()
 
     # On its own thread
 
-    def _write_all(self) -> None:
-        while True:
+    def _work(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except Exception as error:  # noqa: BLE001 - said, and nobody else would hear of it
+            _log.exception("the history has stopped")
             with self._changed:
-                self._changed.wait_for(lambda: self._unwritten or self._ending)
-                batch, self._unwritten = self._unwritten, {}
-                last = self._ending
-            try:
-                if batch:
-                    self._write(batch)
-                trouble = ""
-            except (HistoryError, sqlite3.Error, OSError) as error:
-                self._shut()
-                trouble = _in_words(error, self.path)
-            with self._changed:
-                self._trouble = trouble
-                if trouble:
-                    # What came meanwhile is newer.
-                    self._unwritten = batch | self._unwritten
-                    if not last:
-                        self._changed.wait_for(lambda: self._ending, RETRY_S)
-                if last and (trouble or not self._unwritten):
-                    break
+                self._trouble = f"stopped by a bug ({type(error).__name__}); LK_TUI_LOG=FILE keeps what it says"
         self._shut()
 
-    def _write(self, batch: dict[str, Entry]) -> None:
+    def _turn(self) -> bool:
+        """Wait for something to do, and do it; False when it was the last."""
+        with self._changed:
+            if self._trouble:
+                self._changed.wait_for(lambda: self._ending, RETRY_S)
+            else:
+                self._changed.wait_for(lambda: self._unwritten or self._question or self._ending)
+            batch, self._unwritten = self._unwritten, {}
+            self._in_hand = batch
+            question, self._question = self._question, None
+            last = self._ending
+        trouble = self._try(batch, question)
+        with self._changed:
+            self._trouble = trouble
+            self._in_hand = {}
+            if trouble:
+                # What came meanwhile is newer.
+                self._unwritten = batch | self._unwritten
+                self._drop_oldest()
+            return not last or (not trouble and bool(self._unwritten))
+
+    def _try(self, batch: Mapping[str, Entry], question: _Question | None) -> str:
+        """What is wrong, in words, or nothing."""
         try:
-            self._write_into(self._opened(), batch)
-        except (DamagedError, sqlite3.DatabaseError) as error:
-            if not _is_damage(error):
-                raise
-            self._set_aside()
-            self._write_into(self._opened(), batch)
+            try:
+                self._do(batch, question)
+            except (HistoryError, sqlite3.Error) as error:
+                if not is_damage(error):
+                    raise
+                self._begin_anew()
+                self._do(batch, question)
+        except (HistoryError, sqlite3.Error, OSError) as error:
+            self._shut()
+            return in_words(error, self.path)
+        finally:
+            if question is not None:
+                _answer(question, ([], []))
+        return ""
 
-    def _write_into(self, file: sqlite3.Connection, batch: dict[str, Entry]) -> None:
-        file.execute("BEGIN IMMEDIATE")
-        with file:
-            (version,) = file.execute("SELECT coalesce(max(version), 0) FROM closes").fetchone()
-            for key, entry in batch.items():
-                if isinstance(entry, CloseEvent):
-                    version += 1
-                    self._write_close(file, entry, version)
-                else:
-                    row = (self._project, f"{self._run} {key}", entry.at, json.dumps(action_json(entry)))
-                    file.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?)", row)
-            before, self._written = self._written, self._written + len(batch)
-            if before == 0 or before // PRUNE_EVERY != self._written // PRUNE_EVERY:
-                _prune(file, self._clock())
-        # Outside the transaction; it gives pages of what was pruned back to the disk.
-        file.execute("PRAGMA incremental_vacuum(256)")
+    def _do(self, batch: Mapping[str, Entry], question: _Question | None) -> None:
+        file = self._opened()
+        if question is not None:
+            _answer(question, self._remembered(file, question))
+        if not self._checked:
+            check(file, self.path)
+            self._checked = True
+        if not batch:
+            return
+        closes = {entry.participant_sid: entry for entry in batch.values() if isinstance(entry, CloseEvent)}
+        actions = {f"{self._run} {key}": entry for key, entry in batch.items() if isinstance(entry, ActionRecord)}
+        write(file, self._project, closes, actions, self._clock())
+        if _inode(self.path) != self._inode:
+            # It was taken away meanwhile: what was written is where nobody finds it.
+            write(self._opened(), self._project, closes, actions, self._clock())
+        self._prune_now_and_then(len(batch))
 
-    def _write_close(self, file: sqlite3.Connection, event: CloseEvent, version: int) -> None:
-        """Another lk-tui may have seen more of the same close: both keep what either knows."""
-        sid = event.participant_sid
-        where = (self._project, sid)
-        row = file.execute("SELECT data FROM closes WHERE project = ? AND sid = ?", where).fetchone()
-        if row is not None and (known := _close_of(row[0])) is not None:
-            event = event.grown(known.evidence, self._clock())
-        data = (self._project, sid, event.seen, event.room.safe, event.cause.value, version)
-        file.execute(
-            "INSERT OR REPLACE INTO closes VALUES (?, ?, ?, ?, ?, ?, ?)", (*data, json.dumps(close_json(event)))
-        )
+    def _remembered(self, file: sqlite3.Connection, question: _Question) -> Remembered:
+        closes = newest_closes(file, self._project, question.since, question.limit)
+        actions = newest_actions(file, self._project, question.since, question.limit)
+        return closes, [ended for record in actions if (ended := self._ended(record)) is not None]
+
+    def _ended(self, record: ActionRecord) -> ActionRecord | None:
+        if record.outcome is not Outcome.RUNNING:
+            return record
+        over = self._clock() - record.at > ENDED_S
+        return replace(record, outcome=Outcome.UNKNOWN) if over else None
+
+    def _prune_now_and_then(self, written: int) -> None:
+        before, self._written = self._written, self._written + written
+        if before == 0 or before // PRUNE_EVERY != self._written // PRUNE_EVERY:
+            prune(self._opened(), self._clock())
 
     def _opened(self) -> sqlite3.Connection:
         """The file, made and brought up to date where needed; anew where it was taken away underneath."""
         if self._file is not None and _inode(self.path) == self._inode:
             return self._file
         self._shut()
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.close(descriptor)
-        self._file = _open(self.path)
         self._inode = _inode(self.path)
+        self._checked = False
+        self._file = open_to_write(self.path)
+        self._inode = self._inode or _inode(self.path)
         return self._file
 
     def _shut(self) -> None:
@@ -243,131 +241,27 @@ class History:
             self._file.close()
             self._file = None
 
-    def _set_aside(self) -> None:
+    def _begin_anew(self) -> None:
+        """Set the damaged file aside, and save what can be read of it into a new one."""
         self._shut()
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self._clock()))
-        aside = self.path.with_name(f"{self.path.stem}-damaged-{stamp}{self.path.suffix}")
-        self.path.rename(aside)
-        journal = self.path.with_name(self.path.name + "-journal")
-        if journal.exists():
-            journal.rename(aside.with_name(aside.name + "-journal"))
+        aside = set_aside(self.path, self._inode, self._clock())
+        if aside is None:
+            return
+        self._say(f"{shown(self.path)} was damaged: kept as {safe_text(aside.name)}, a new one is begun")
+        saved = rescue(aside, self._opened(), self._clock())
+        if saved:
+            closes = count(saved, "close")
+            self._say(f"{shown(self.path)} was damaged: kept as {safe_text(aside.name)}, {closes} saved into a new one")
+
+    def _say(self, note: str) -> None:
         with self._changed:
-            self._note = f"was damaged: kept as {safe_text(aside.name)}, a new one is begun"
+            self._note = note
 
 
-# The file
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    file = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        if _is_empty(file):
-            file.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        file.execute("BEGIN IMMEDIATE")
-        with file:
-            version = _version(file, path)
-            for number, script in enumerate(MIGRATIONS[version:], version + 1):
-                for statement in filter(str.strip, script.split(";")):
-                    file.execute(statement)
-                file.execute(f"PRAGMA user_version = {number}")
-            file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        _check(file, path)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _check(file: sqlite3.Connection, path: Path) -> None:
-    if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise DamagedError(f"{path} is damaged")
-
-
-def _is_empty(file: sqlite3.Connection) -> bool:
-    return bool(file.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,))
-
-
-def _version(file: sqlite3.Connection, path: Path) -> int:
-    """The file's version. Raises HistoryError for one that isn't ours or is newer than this lk-tui."""
-    (ours,) = file.execute("PRAGMA application_id").fetchone()
-    (version,) = file.execute("PRAGMA user_version").fetchone()
-    if ours != APPLICATION_ID and not _is_empty(file):
-        raise HistoryError(f"{path} is another program's database: choose another file with --history")
-    if version > len(MIGRATIONS):
-        raise HistoryError(f"{path} was written by a newer lk-tui: update this one, or choose another --history")
-    return int(version)
-
-
-def _prune(file: sqlite3.Connection, now: float) -> None:
-    for table, column, kept in (("closes", "seen", CLOSES_KEPT), ("actions", "at", ACTIONS_KEPT)):
-        file.execute(f"DELETE FROM {table} WHERE {column} < ?", (now - KEPT_S,))  # noqa: S608 - our own names
-        newest = f"SELECT {column} FROM {table} ORDER BY {column} DESC LIMIT 1 OFFSET ?"  # noqa: S608
-        file.execute(f"DELETE FROM {table} WHERE {column} <= ({newest})", (kept,))  # noqa: S608
-
-
-def open_to_read(path: Path) -> sqlite3.Connection:
-    """The file for reading only. Raises HistoryError where there is none or it can't be used."""
-    if not path.exists():
-        raise HistoryError(f"there is no history yet: {path}")
-    file = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
-    try:
-        _version(file, path)
-    except sqlite3.DatabaseError as error:
-        file.close()
-        raise HistoryError(_in_words(error, path)) from None
-    except HistoryError:
-        file.close()
-        raise
-    return file
-
-
-def read_closes(
-    file: sqlite3.Connection, wanted: Wanted, *, after_version: int = 0, limit: int = CLOSES_KEPT
-) -> Iterator[tuple[int, CloseEvent]]:
-    """The newest `limit` closes that are wanted, oldest first, each with the file's version when it was written last.
-
-    With `after_version`, only those written since. Raises sqlite3.Error.
-    """
-    rows = file.execute(
-        "SELECT version, room, cause, data FROM (SELECT * FROM closes WHERE seen >= ? AND version > ?"
-        " AND (? = '' OR project = ?) ORDER BY seen DESC LIMIT ?) ORDER BY seen",
-        (wanted.since, after_version, wanted.project, wanted.project, limit),
-    )
-    for version, room, cause, data in rows:
-        if wanted.room.casefold() not in room.casefold() or (wanted.causes and cause not in wanted.causes):
-            continue
-        event = _close_of(data)
-        if event is not None:
-            yield version, event
-
-
-def newest_version(file: sqlite3.Connection) -> int:
-    """A number that grows with everything that is written."""
-    return int(file.execute("SELECT coalesce(max(version), 0) FROM closes").fetchone()[0])
-
-
-def _read_actions(file: sqlite3.Connection, project: str, since: float, limit: int) -> list[ActionRecord]:
-    """Ended ones, under negative ids: those of this run count from 1."""
-    rows = file.execute(
-        "SELECT rowid, data FROM actions WHERE project = ? AND at >= ? ORDER BY at DESC LIMIT ?",
-        (project, since, limit),
-    )
-    found = []
-    for rowid, data in rows:
-        try:
-            record = action_from(json.loads(data), -rowid)
-        except ValueError:
-            continue
-        if record.outcome is not Outcome.RUNNING:
-            found.append(record)
-    return found[::-1]
-
-
-def _close_of(data: str) -> CloseEvent | None:
-    try:
-        return close_from(json.loads(data))
-    except ValueError:
-        return None
+def _answer(question: _Question, found: Remembered) -> None:
+    """Unless it is answered already, or nobody waits any more."""
+    if not question.answer.done() and question.answer.set_running_or_notify_cancel():
+        question.answer.set_result(found)
 
 
 def _inode(path: Path) -> int:
@@ -375,25 +269,3 @@ def _inode(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         return 0
-
-
-def _is_damage(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, DamagedError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _in_words(error: Exception, path: Path) -> str:
-    """One line that says what to do."""
-    shown = safe_text(str(path), 4096)
-    match getattr(error, "sqlite_errorcode", None):
-        case sqlite3.SQLITE_FULL:
-            return f"the disk is full: {shown} waits for room"
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return f"{shown} can't be written: check its folder's rights, or choose another file with --history"
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return f"{shown} is locked by another program for long"
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return f"{shown} is damaged"
-    if isinstance(error, OSError):
-        return f"{shown} can't be used: {error.strerror or 'no reason given'}"
-    return safe_text(str(error))
