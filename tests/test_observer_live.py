@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-from livekit import api
+from livekit import api, rtc
 
-from tests.lab.people import join
+from tests.lab.people import LabPerson, join
 from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
 from tests.lab.worker import LabWorker
 from tui.gateway.client import Gateway
-from tui.gateway.observer import Observers, session_error
+from tui.gateway.observer import OPENS_NO_ROOM, Observers
 from tui.model.evidence import Evidence, Fact, Sighting, Source
-from tui.model.room import OBSERVER_PREFIX, Room, SessionError
+from tui.model.room import OBSERVER_PREFIX, Room
 from tui.model.secret import Secret
 from tui.model.text import Name
+from tui.observer import SESSION_TOPIC
 
 
 async def come_true(check: Callable[[], Awaitable[bool]]) -> None:
@@ -39,6 +41,8 @@ class Observing:
         self.gateway = gateway
         self.sightings: list[Sighting] = []
         self.touched: list[str] = []
+        self.asked: list[str] = []
+        self.believed = False
         self.observers: Observers
 
     async def room(self, name: str) -> Room:
@@ -60,6 +64,14 @@ class Observing:
         here = await self.gateway.list_participants(Name.of(name))
         return [who.identity.raw for who in here if who.identity.raw.startswith(OBSERVER_PREFIX) and who.hidden]
 
+    async def is_there(self, room: Room) -> bool:
+        """What the server says, unless that a room is there is to be believed."""
+        return self.believed or any(now.sid == room.sid for now in await self.gateway.list_rooms([room.name.raw]))
+
+    async def answers(self, room: Room, identity: Name) -> bool:
+        self.asked.append(identity.raw)
+        return await self.gateway.probe(room.name, identity)
+
     def evidence(self, fact: Fact) -> list[Evidence]:
         return [piece for sighting in self.sightings for piece in sighting.evidence if piece.fact is fact]
 
@@ -68,10 +80,6 @@ class Observing:
 async def observing(server: LabServer, limit: int = 3) -> AsyncIterator[Observing]:
     async with Gateway(server.url, server.api_key, Secret(server.api_secret)) as gateway:
         shown = Observing(gateway)
-
-        async def is_there(room: Room) -> bool:
-            return any(now.sid == room.sid for now in await gateway.list_rooms([room.name.raw]))
-
         shown.observers = Observers(
             server.url,
             server.api_key,
@@ -79,11 +87,18 @@ async def observing(server: LabServer, limit: int = 3) -> AsyncIterator[Observin
             shown.sightings.append,
             limit=limit,
             touched=shown.touched.append,
-            is_there=is_there,
-            answers=lambda room, identity: gateway.probe(room.name, identity),
+            is_there=shown.is_there,
+            answers=shown.answers,
         )
         async with shown.observers:
             yield shown
+
+
+async def open_room(server: LabServer, name: str) -> None:
+    """Open a room that no agent is sent to: one that is just starting would bring it back when it is deleted."""
+    nobody = api.RoomAgentDispatch(agent_name="nobody")
+    async with server.client() as livekit:
+        await livekit.room.create_room(api.CreateRoomRequest(name=name, agents=[nobody]))
 
 
 async def test_the_reason_for_which_somebody_left_is_heard(lab_server: LabServer, room_name: str) -> None:
@@ -126,8 +141,23 @@ async def test_an_observer_is_nobody_and_holds_no_room_open(tmp_path: Path) -> N
                 return not await shown.gateway.list_rooms(["r"])
 
             await come_true(gone)
-            (ended,) = shown.evidence(Fact.ROOM_ENDED)
+            (ended,) = await eventually(lambda: shown.evidence(Fact.ROOM_ENDED))
             assert ended.reason == "ROOM_CLOSED"
+
+
+async def test_an_observer_is_not_counted(lab_server: LabServer, room_name: str) -> None:
+    async with observing(lab_server) as shown, lab_server.client() as livekit:
+        await livekit.room.create_room(api.CreateRoomRequest(name=room_name))
+        await shown.watch(await shown.room(room_name))
+
+        async def counted(people: int) -> bool:
+            return (await shown.room(room_name)).reported_people == people
+
+        async with await join(lab_server, room_name, "alice"):
+            await come_true(lambda: counted(1))
+        # The number lags by some seconds: one that counts the observer would stay at 1.
+        await come_true(lambda: counted(0))
+        assert len(await shown.hidden(room_name)) == 1
 
 
 async def test_no_more_rooms_are_observed_than_allowed_and_others_are_left(lab_server: LabServer) -> None:
@@ -147,9 +177,9 @@ async def test_no_more_rooms_are_observed_than_allowed_and_others_are_left(lab_s
 
 
 async def test_a_room_that_is_gone_is_not_brought_back(lab_server: LabServer, room_name: str) -> None:
+    await open_room(lab_server, room_name)
     async with observing(lab_server) as shown:
-        async with await join(lab_server, room_name, "alice"):
-            await shown.watch(room := await shown.room(room_name))
+        await shown.watch(room := await shown.room(room_name))
         lab_server.delete_room(room_name)
         await eventually(lambda: shown.evidence(Fact.ROOM_ENDED))
         shown.observers.watch([room])
@@ -157,12 +187,232 @@ async def test_a_room_that_is_gone_is_not_brought_back(lab_server: LabServer, ro
         async with await join(lab_server, f"{room_name}-other", "bob"):
             other = await shown.room(f"{room_name}-other")
 
-            async def other_is_joined() -> bool:
+            def other_is_joined() -> bool:
                 shown.observers.watch([room, other])
                 return shown.observers.status.on
 
-            await come_true(other_is_joined)
+            await eventually(other_is_joined, 60.0)
         assert not await shown.gateway.list_rooms([room_name])
+
+
+async def test_a_room_that_ends_just_before_it_is_joined_is_not_brought_back(
+    lab_server: LabServer, room_name: str
+) -> None:
+    await open_room(lab_server, room_name)
+    async with observing(lab_server) as shown:
+        room = await shown.room(room_name)
+        lab_server.delete_room(room_name)
+        shown.believed = True
+        shown.observers.watch([room])
+        await eventually(lambda: shown.observers.status.trouble)
+        assert shown.observers.status.words.startswith(f"can't join {room_name}")
+        assert not await shown.gateway.list_rooms([room_name])
+
+
+async def test_a_room_that_was_brought_back_is_left_at_once_and_told_of(tmp_path: Path) -> None:
+    server = LabServer(tmp_path)
+    # So this server opens it after all, as one would that has no room configurations.
+    server._room["room_configurations"] = {OPENS_NO_ROOM: {"empty_timeout": 77}}  # type: ignore[assignment]
+    with server:
+        async with observing(server) as shown:
+            await open_room(server, "r")
+            room = await shown.room("r")
+            server.delete_room("r")
+            shown.believed = True
+            shown.observers.watch([room])
+            await eventually(lambda: shown.observers.status.trouble)
+            assert shown.observers.status.words == "joining brought r back, empty: it ends by itself in 77 s"
+            assert shown.touched == [room.sid]
+            assert shown.sightings == []
+
+            async def left() -> bool:
+                return not await shown.hidden("r")
+
+            await come_true(left)
+
+
+async def test_an_observer_in_another_room_of_the_same_name_leaves_at_once(
+    lab_server: LabServer, room_name: str
+) -> None:
+    await open_room(lab_server, room_name)
+    async with observing(lab_server) as shown:
+        room = await shown.room(room_name)
+        lab_server.delete_room(room_name)
+        async with await join(lab_server, room_name, "bob"):
+            shown.believed = True
+            shown.observers.watch([room])
+            await eventually(lambda: shown.touched == [room.sid])
+            assert not shown.observers.status.on
+            assert not shown.observers.status.trouble
+
+            async def left() -> bool:
+                return not await shown.hidden(room_name)
+
+            await come_true(left)
+        assert shown.sightings == []
+
+
+async def test_an_observer_that_was_kicked_stays_out(lab_server: LabServer, room_name: str) -> None:
+    async with observing(lab_server) as shown, await join(lab_server, room_name, "alice"):
+        await shown.watch(room := await shown.room(room_name))
+        (identity,) = await shown.hidden(room_name)
+        await shown.gateway.remove_participant(Name.of(room_name), Name.of(identity))
+        await eventually(lambda: shown.observers.status.trouble)
+        assert shown.observers.status.words == f"was put out of {room_name}"
+        shown.observers.watch([room])
+        assert shown.sightings == []
+
+
+async def test_when_the_server_dies_nobody_is_said_to_have_left(tmp_path: Path) -> None:
+    with LabServer(tmp_path) as server:
+        async with observing(server) as shown, await join(server, "r", "alice"):
+            await shown.watch(await shown.room("r"))
+            server.stop()
+            await eventually(lambda: shown.touched, 60.0)
+            assert not shown.observers.status.on
+    assert shown.sightings == []
+
+
+# An agent without the helper
+
+
+class Call:
+    """A room with alice and her agent, who is ready. `spoken` counts what the agent's session said to everybody."""
+
+    def __init__(self, alice: LabPerson, agent: str) -> None:
+        self.alice = alice
+        self.agent = agent
+        self.spoken = 0
+        alice.room.register_byte_stream_handler(SESSION_TOPIC, self._on_session)
+
+    def _on_session(self, _: rtc.ByteStreamReader, identity: str) -> None:
+        self.spoken += identity == self.agent
+
+    async def answered(self) -> None:
+        """Wait until the session has answered the observer; from then on its silence means something."""
+        before = self.spoken
+        await eventually(lambda: self.spoken > before)
+
+    async def code(self, method: str, payload: str = "") -> None:
+        """Make the agent's own code do something (tests/lab/agent_main.py)."""
+        perform = self.alice.room.local_participant.perform_rpc
+        await perform(destination_identity=self.agent, method=f"lab.{method}", payload=payload)
+
+
+@asynccontextmanager
+async def call(
+    server: LabServer, worker: LabWorker, name: str, metadata: dict[str, str] | None = None
+) -> AsyncIterator[Call]:
+    """One call, with this worker's agent, in a room with this metadata."""
+    agents = [api.RoomAgentDispatch(agent_name=worker.agent_name)]
+    async with server.client() as livekit:
+        await livekit.room.create_room(
+            api.CreateRoomRequest(name=name, metadata=json.dumps(metadata or {}), agents=agents)
+        )
+    async with await join(server, name, "alice") as alice:
+        ready = await worker.wait_for("ready", room=name, timeout=60.0)
+        yield Call(alice, str(ready["identity"]))
+
+
+async def closed(shown: Observing) -> tuple[Evidence, Sighting]:
+    """Wait until a session's close was seen."""
+    (evidence,) = await eventually(lambda: shown.evidence(Fact.SESSION_CLOSED), 60.0)
+    (sighting,) = (seen for seen in shown.sightings if evidence in seen.evidence)
+    return evidence, sighting
+
+
+async def test_a_session_that_its_code_closes_is_seen_to_close_by_its_silence(
+    lab_server: LabServer, plain_worker: LabWorker, room_name: str
+) -> None:
+    async with observing(lab_server) as shown, call(lab_server, plain_worker, room_name) as talk:
+        await shown.watch(await shown.room(room_name))
+        await talk.answered()
+        before = time.time()
+        await talk.code("aclose")
+        evidence, sighting = await closed(shown)
+        seen = time.time()
+        assert (evidence.source, evidence.reason) == (Source.OBSERVER, "")
+        # Its last answer may have been on its way as it closed.
+        assert before - 1.0 <= evidence.at <= seen
+        assert sighting.agent is not None
+        assert sighting.agent.participant.identity.raw == talk.agent
+        assert before - 120 < sighting.agent.participant.joined_at < before
+        assert shown.asked == [talk.agent]
+
+
+async def test_a_session_whose_user_left_is_seen_to_close(
+    lab_server: LabServer, plain_worker: LabWorker, room_name: str
+) -> None:
+    async with observing(lab_server) as shown, call(lab_server, plain_worker, room_name) as talk:
+        await shown.watch(await shown.room(room_name))
+        await talk.answered()
+        await talk.alice.leave()
+        await closed(shown)
+        (left,) = shown.evidence(Fact.PERSON_LEFT)
+        assert (left.who, left.reason) == ("alice", "CLIENT_INITIATED")
+
+
+async def test_the_errors_that_end_a_session_are_heard_and_its_close_is_seen(
+    lab_server: LabServer, plain_worker: LabWorker, room_name: str
+) -> None:
+    async with (
+        observing(lab_server) as shown,
+        call(lab_server, plain_worker, room_name, {"llm": "broken"}) as talk,
+    ):
+        await shown.watch(await shown.room(room_name))
+        await talk.code("reply", "4")
+        await closed(shown)
+        errors = {failed.error for failed in shown.evidence(Fact.SESSION_FAILED)}
+    (error,) = errors
+    assert error is not None
+    assert (error.type, error.message) == ("APIConnectionError", "the model's provider is away")
+    assert error.source.endswith("BrokenLLM")
+
+
+async def test_an_agent_whose_code_blocks_for_some_seconds_has_not_closed_its_session(
+    lab_server: LabServer, plain_worker: LabWorker, room_name: str
+) -> None:
+    async with observing(lab_server) as shown, call(lab_server, plain_worker, room_name) as talk:
+        await shown.watch(await shown.room(room_name))
+        await talk.answered()
+        await talk.code("block", "5.2")
+        # It was silent for long, while its process answered.
+        await eventually(lambda: shown.asked, 60.0)
+        await talk.answered()
+        await talk.answered()
+        assert shown.sightings == []
+        before = time.time()
+        await talk.code("aclose")
+        evidence, _ = await closed(shown)
+        assert evidence.at >= before - 1.0
+
+
+async def test_what_an_agents_helper_publishes_is_heard_at_once(
+    lab_server: LabServer, lab_worker: LabWorker, room_name: str
+) -> None:
+    async with observing(lab_server) as shown, call(lab_server, lab_worker, room_name) as talk:
+        await shown.watch(await shown.room(room_name))
+        await talk.code("aclose")
+        evidence, sighting = await closed(shown)
+        assert (evidence.source, evidence.reason) == (Source.HELPER, "user_initiated")
+        assert sighting.agent is not None
+        await talk.code("shutdown", "goodbye")
+        await eventually(lambda: shown.evidence(Fact.AGENT_LEFT))
+        assert {piece.reason for piece in shown.evidence(Fact.JOB_SHUT_DOWN)} == {"goodbye"}
+        assert {piece.reason for piece in shown.evidence(Fact.AGENT_LEFT)} == {"CLIENT_INITIATED"}
+
+
+async def test_the_reason_for_which_an_agent_was_kicked_is_heard(
+    lab_server: LabServer, plain_worker: LabWorker, room_name: str
+) -> None:
+    async with observing(lab_server) as shown, call(lab_server, plain_worker, room_name) as talk:
+        await shown.watch(await shown.room(room_name))
+        await shown.gateway.remove_participant(Name.of(room_name), Name.of(talk.agent))
+        (left,) = await eventually(lambda: shown.evidence(Fact.AGENT_LEFT))
+        assert (left.source, left.reason) == (Source.OBSERVER, "PARTICIPANT_REMOVED")
+
+
+# The end
 
 
 async def test_the_observers_leave_when_they_are_closed(lab_server: LabServer, room_name: str) -> None:
@@ -184,14 +434,14 @@ from tui.gateway.client import Gateway
 from tui.gateway.observer import Observers
 from tui.model.secret import Secret
 
-async def main(url, key, secret, name):
+async def main(url, key, secret, *names):
     async with Gateway(url, key, Secret(secret)) as gateway:
-        (room,) = await gateway.list_rooms([name])
+        rooms = await gateway.list_rooms(names)
         async def there(_): return True
         async def answers(*_): return True
-        watching = Observers(url, key, Secret(secret), print, limit=1, touched=str, is_there=there, answers=answers)
+        watching = Observers(url, key, Secret(secret), id, limit=2, touched=id, is_there=there, answers=answers)
         async with watching:
-            watching.watch([room])
+            watching.watch(rooms)
             await asyncio.Event().wait()
 
 asyncio.run(main(*sys.argv[1:]))
@@ -201,19 +451,30 @@ asyncio.run(main(*sys.argv[1:]))
 async def test_a_killed_dashboard_leaves_no_observer_behind_and_prints_nothing(
     lab_server: LabServer, room_name: str
 ) -> None:
-    async with await join(lab_server, room_name, "alice"), observing(lab_server) as shown:
-        arguments = [lab_server.url, lab_server.api_key, lab_server.api_secret, room_name]
+    names = [room_name, f"{room_name}-2"]
+    for name in names:
+        await open_room(lab_server, name)
+    async with observing(lab_server) as shown:
+        arguments = [lab_server.url, lab_server.api_key, lab_server.api_secret, *names]
         parent = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
             [sys.executable, "-c", PARENT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         try:
 
             async def there() -> bool:
-                return bool(await shown.hidden(room_name))
+                return all([await shown.hidden(name) for name in names])
 
             await come_true(there)
+            # The native library prints when a connection is ended by the server.
+            lab_server.delete_room(names[1])
+
+            async def ended() -> bool:
+                return not await shown.hidden(names[1])
+
+            await come_true(ended)
         finally:
             os.kill(parent.pid, signal.SIGKILL)
+        # Until the observers' process has ended as well, had it the same output.
         output, _ = await asyncio.to_thread(parent.communicate)
 
         async def left() -> bool:
@@ -221,18 +482,3 @@ async def test_a_killed_dashboard_leaves_no_observer_behind_and_prints_nothing(
 
         await come_true(left)
         assert output == b""
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        (
-            "type='llm_error' timestamp=1.5 label='openai.LLM' error=APIConnectionError(\"it's away\", retryable=True)",
-            SessionError("APIConnectionError", "openai.LLM", "it's away"),
-        ),
-        ("something else", SessionError("", "session", "something else")),
-        ("\x1b[2J", SessionError("", "session", "\\x1b[2J")),
-    ],
-)
-def test_the_error_in_a_sessions_event_is_read_as_far_as_it_goes(text: str, error: SessionError) -> None:
-    assert session_error(text) == error

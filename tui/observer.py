@@ -1,23 +1,30 @@
 """The observers' process: hidden participants in some rooms, told what to do and telling what they see in JSON lines.
 
-    python -m tui.observer
+livekit's rtc library is native, large, and prints when a connection ends; in a process of its own it can do the
+dashboard no harm. The process is given join tokens, never an API secret. When its standard input ends it leaves all
+rooms and ends, whatever hangs, so that it can't outlive the dashboard. It needs livekit and nothing of `tui`.
 
-livekit's rtc library is native, large, and prints to standard error when a connection ends; in a process of its own it
-can do the dashboard no harm. The process is given join tokens, never an API secret, and leaves all rooms when its
-standard input ends, so that it cannot outlive the dashboard. It needs livekit and nothing of `tui`.
-
-Orders, on standard input:
+Orders, on standard input, one a line:
 
     {"join": ROOM_SID, "url": URL, "token": JWT}
     {"leave": ROOM_SID}
 
-Sightings, on standard output, each with `"room": ROOM_SID` and what it is in `"saw"`:
+Sightings, on standard output, one a line, each with `"room": ROOM_SID` and what it is in `"saw"`:
 
-    joined, failed (why), wrong_room (sid), lost          what became of the order; `lost`: the connection broke
-    left, changed                                         a participant, `who` (see `_who`), and why it left, `reason`
-    touched                                               something else happened in the room
-    ended                                                 the room is gone, with `reason` (a DisconnectReason's number)
-    session_failed, session_silent                        an agent's session told of an error (`error`); fell silent
+    joined           the order to join was carried out
+    failed           it could not be: `why`
+    wrong_room       the name leads to another room now, which was left at once; `created` says that it was our joining
+                     that made this room, and `empty_timeout` after how many seconds it ends by itself
+    lost             our connection broke, or somebody ended it, `reason`; nobody joins again without an order
+    ended            the room has ended, `reason`; `who`, a list, are the agents that were in it
+    left             `who` left, `reason`
+    published        the agent `who` says something else of itself in its attributes
+    touched          something else happened in the room
+    session_failed   the session of the agent `who` told of an error, `error`, in its own words
+    session_silent   the session of the agent `who` doesn't answer any more; `since` is how many seconds ago the first
+                     question was asked that it left unanswered; said again as long as it lasts, more and more seldom
+
+`reason` is the number of a DisconnectReason; `who` is what `_who` makes of a participant.
 """
 
 from __future__ import annotations
@@ -25,200 +32,347 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
+import os
 import sys
+import threading
+import time
 import uuid
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, TextIO
 
 from livekit import rtc
 from livekit.protocol.agent_pb import agent_session as session_pb
 
 SESSION_TOPIC = "lk.agent.session"
-"""On it livekit-agents answers about its session as long as that is open (1.8.9, voice/remote_session.py)."""
-PING_EVERY_S = 2.0
-PING_TIMEOUT_S = 1.5
+"""On it livekit-agents tells of its session and answers about it for as long as that is open (1.8.9,
+voice/remote_session.py). It speaks to everybody in the room: who asked it can't see, if that is a hidden one."""
+PING_EVERY_S = 1.5
 SILENT_PINGS = 2
-"""So many pings in a row a session leaves unanswered that had answered before: it closed, if its process still answers.
-That a hidden participant can't ask: the process doesn't see it (RPC times out), though its session answers pings."""
+"""So many in a row a session leaves unanswered until it is called silent."""
+LAST_PING = 6
+"""After so many it is left alone until it speaks of itself: livekit-agents logs each one that finds no session."""
+TOUCHED_EVERY_S = 0.1
+"""How often at most a room is called touched: hundreds may be in it, and some with ill will."""
+MESSAGE_LIMIT = 64 * 1024
+"""Bytes of a message on the topic: anybody in the room may send anything there."""
+ERROR_LIMIT = 2_000
+"""Characters passed on of an error's text."""
+ATTRIBUTE_LIMIT = 4_000
+"""Characters passed on of an attribute; those that matter are shorter (docs/helper-protocol.md)."""
+JOINING_AT_ONCE = 4
+SID_TIMEOUT_S = 5.0
+SEND_TIMEOUT_S = 1.0
+LEAVE_TIMEOUT_S = 2.0
+END_TIMEOUT_S = 3.0
+"""How long after its standard input the process ends at the latest."""
+
+Say = Callable[..., None]
+"""Called with a room's SID, what was seen there, and more about it."""
+
+_OURS = "lk-tui."
+_SHOWN = (_OURS, "lk.agent")
 
 
-def say(room: str, saw: str, **more: object) -> None:
-    """One line on standard output, whole."""
-    sys.stdout.write(json.dumps({"room": room, "saw": saw, **more}) + "\n")
-    sys.stdout.flush()
+class Session:
+    """What is heard of one agent's session, and when to ask it next. Times are seconds of one monotonic clock.
 
+    The silence of one that has never spoken means nothing: it has not started yet, or it isn't livekit-agents.
+    """
 
-def _who(participant: rtc.Participant) -> dict[str, object]:
-    """A participant as the dashboard needs it."""
-    return {
-        "sid": participant.sid,
-        "identity": participant.identity,
-        "name": participant.name,
-        "kind": int(participant.kind),
-        "attributes": dict(participant.attributes),
-    }
+    def __init__(self) -> None:
+        self._spoke = False
+        self._unanswered = 0
+        self._first_unanswered = -math.inf
+        self._asked = -math.inf
+        self._next = -math.inf
+
+    def spoke(self) -> None:
+        """It told something, or answered, perhaps late."""
+        self._spoke = True
+        self._unanswered = 0
+        self._next = self._asked + PING_EVERY_S
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to ask."""
+        return now >= self._next
+
+    def asked(self, now: float) -> None:
+        """It was asked. The more often in vain, the longer it is left alone."""
+        if not self._unanswered:
+            self._first_unanswered = now
+        self._unanswered += 1
+        self._asked = now
+        in_vain = max(0, self._unanswered - 1 - SILENT_PINGS)
+        self._next = now + PING_EVERY_S * 2**in_vain if self._unanswered < LAST_PING else math.inf
+
+    def not_asked(self) -> None:
+        """The last question did not get out."""
+        self._unanswered = max(0, self._unanswered - 1)
+
+    @property
+    def silent_since(self) -> float | None:
+        """When the first question was asked that it leaves unanswered, once it has fallen silent."""
+        return self._first_unanswered if self._spoke and self._unanswered >= SILENT_PINGS else None
 
 
 class Observer:
-    """One hidden participant, in one room."""
+    """One hidden participant, in one room. It tells nothing before it is in the room that was meant, nor after."""
 
-    def __init__(self, sid: str) -> None:
-        self.sid = sid
+    def __init__(self, sid: str, say: Say) -> None:
+        self._sid = sid
+        self._say_aloud = say
         self._room = rtc.Room()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._pongs: dict[str, asyncio.Future[None]] = {}
-        self._watched: set[str] = set()
-        self._leaving = False
+        self._here = False
+        self._leaving = asyncio.Event()
+        self._sessions: dict[str, Session] = {}
+        self._reading: set[asyncio.Task[None]] = set()
+        self._touched = False
+        self._quiet: asyncio.TimerHandle | None = None
 
-    async def join(self, url: str, token: str) -> None:
-        """Connect, unless it is another room that has the name now, and look."""
-        self._room.on("participant_connected", self._on_connected)
-        self._room.on("participant_disconnected", self._on_left)
-        self._room.on("participant_attributes_changed", self._on_changed)
-        self._room.on("disconnected", self._on_disconnected)
-        self._room.on("reconnecting", self._on_reconnecting)
+    async def attend(self, url: str, token: str, door: asyncio.Semaphore) -> None:
+        """Join, look until told to leave, and leave. A connection can't be called off while it is made: it is made, and
+        left."""
         try:
-            await self._room.connect(url, token, rtc.RoomOptions(auto_subscribe=False, dynacast=False))
-            sid = await self._room.sid
+            async with door:
+                if not self._leaving.is_set():
+                    await self._join(url, token)
+            if self._here:
+                await self._look()
         except Exception as error:  # noqa: BLE001 - the library's errors are many: all mean that nothing is observed
-            say(self.sid, "failed", why=str(error)[:300])
-            return
-        if sid != self.sid:
-            say(self.sid, "wrong_room", sid=sid)
-            await self.leave()
-            return
-        self._room.register_byte_stream_handler(SESSION_TOPIC, self._on_session)
-        say(self.sid, "joined")
-        for participant in self._room.remote_participants.values():
-            self._watch(participant)
+            if not self._leaving.is_set():
+                self._say_aloud(self._sid, "failed", why=str(error)[:ERROR_LIMIT])
+        finally:
+            self.leave()
+            with contextlib.suppress(Exception):  # what can't be left any more is left
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    await self._room.disconnect()
 
-    async def leave(self) -> None:
-        """Disconnect for good."""
-        self._leaving = True
-        for task in self._tasks:
-            task.cancel()
-        await self._room.disconnect()
+    def leave(self) -> None:
+        """Be silent at once, and leave soon."""
+        self._here = False
+        self._leaving.set()
+
+    async def _join(self, url: str, token: str) -> None:
+        for event in (
+            "participant_connected",
+            "participant_metadata_changed",
+            "participant_name_changed",
+            "track_published",
+            "track_unpublished",
+            "track_muted",
+            "track_unmuted",
+            "room_metadata_changed",
+        ):
+            self._room.on(event, self._touch)
+        self._room.on("participant_disconnected", self._on_left)
+        self._room.on("participant_attributes_changed", self._on_attributes)
+        self._room.on("disconnected", self._on_disconnected)
+        # To connect anew might lead into another room, and may bring back one that has ended.
+        self._room.on("reconnecting", self._on_lost)
+        self._room.on("moved", self._on_lost)
+        self._room.register_byte_stream_handler(SESSION_TOPIC, self._on_session)
+        began = time.time()
+        options = rtc.RoomOptions(
+            auto_subscribe=False, data_stream=rtc.DataStreamOptions(max_payload_byte_length=MESSAGE_LIMIT)
+        )
+        await self._room.connect(url, token, options)
+        async with asyncio.timeout(SID_TIMEOUT_S):
+            sid = await self._room.sid
+        if self._leaving.is_set():
+            return
+        self._here = sid == self._sid
+        if self._here:
+            self._say("joined")
+        else:
+            created = not self._room.remote_participants and self._room.creation_time.timestamp() > began - 1.0
+            timeout = self._room.empty_timeout
+            self._say_aloud(self._sid, "wrong_room", created=created, empty_timeout=timeout)
+
+    def _say(self, saw: str, **more: object) -> None:
+        if self._here:
+            self._say_aloud(self._sid, saw, **more)
 
     # What happens in the room
 
-    def _on_connected(self, participant: rtc.RemoteParticipant) -> None:
-        say(self.sid, "touched")
-        self._watch(participant)
+    def _touch(self, *_: object) -> None:
+        self._touched = True
+        if self._quiet is None:
+            self._say_touched()
 
-    def _on_changed(self, changed: dict[str, str], participant: rtc.Participant) -> None:  # noqa: ARG002 - livekit's
-        say(self.sid, "changed", who=_who(participant))
+    def _say_touched(self) -> None:
+        self._quiet = None
+        if self._touched:
+            self._touched = False
+            self._say("touched")
+            self._quiet = asyncio.get_running_loop().call_later(TOUCHED_EVERY_S, self._say_touched)
 
     def _on_left(self, participant: rtc.RemoteParticipant) -> None:
-        say(self.sid, "left", who=_who(participant), reason=int(participant.disconnect_reason or 0))
+        self._say("left", who=_who(participant), reason=int(participant.disconnect_reason or 0))
+
+    def _on_attributes(self, changed: Mapping[str, str], participant: rtc.Participant) -> None:
+        if _is_agent(participant) and any(key.startswith(_OURS) for key in changed):
+            self._say("published", who=_who(participant))
+        else:
+            self._touch()
 
     def _on_disconnected(self, reason: int) -> None:
-        if self._leaving:
-            return
-        people = [_who(participant) for participant in self._room.remote_participants.values()]
-        say(self.sid, "ended", reason=int(reason), who=people)
+        if reason in (rtc.DisconnectReason.ROOM_DELETED, rtc.DisconnectReason.ROOM_CLOSED):
+            self._say("ended", reason=int(reason), who=[_who(agent) for agent in self._agents()])
+            self.leave()
+        else:
+            self._on_lost(reason)
 
-    def _on_reconnecting(self) -> None:
-        # To join anew might bring a room back that was deleted meanwhile.
-        say(self.sid, "lost")
-        self._spawn(self.leave())
+    def _on_lost(self, reason: int = 0) -> None:
+        self._say("lost", reason=int(reason))
+        self.leave()
 
-    # The session of an agent
+    # The sessions of the agents in it
 
-    def _watch(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT and participant.sid not in self._watched:
-            self._watched.add(participant.sid)
-            self._spawn(self._ping(participant))
+    async def _look(self) -> None:
+        while not self._leaving.is_set():
+            await self._ask_sessions()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_EVERY_S):
+                    await self._leaving.wait()
 
-    async def _ping(self, agent: rtc.RemoteParticipant) -> None:
-        answered, silent = False, 0
-        while self._room.remote_participants.get(agent.identity) is agent:
-            if await self._session_answers(agent.identity):
-                answered, silent = True, 0
-            elif answered:
-                silent += 1
-                if silent >= SILENT_PINGS:
-                    # Once: livekit-agents logs every ping that comes after its session has closed.
-                    say(self.sid, "session_silent", who=_who(agent))
-                    return
-            await asyncio.sleep(PING_EVERY_S)
+    async def _ask_sessions(self) -> None:
+        agents = tuple(self._agents())
+        self._sessions = {agent.sid: self._session(agent) for agent in agents}
+        for agent in agents:
+            session, now = self._session(agent), time.monotonic()
+            if not session.due(now):
+                continue
+            if (since := session.silent_since) is not None:
+                self._say("session_silent", who=_who(agent), since=now - since)
+            session.asked(now)
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self._ping(agent.identity)
+            except Exception:  # noqa: BLE001 - whatever kept it from getting out
+                session.not_asked()
 
-    async def _session_answers(self, identity: str) -> bool:
+    async def _ping(self, identity: str) -> None:
         request = session_pb.SessionRequest(request_id=uuid.uuid4().hex)
         request.ping.SetInParent()
-        pong = self._pongs[request.request_id] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(PING_TIMEOUT_S):
-                await self._room.local_participant.send_bytes(
-                    session_pb.AgentSessionMessage(request=request).SerializeToString(),
-                    name=request.request_id,
-                    topic=SESSION_TOPIC,
-                    destination_identities=[identity],
-                )
-                await pong
-        except Exception:  # noqa: BLE001 - not sent or not answered: both are no answer
-            return False
-        finally:
-            del self._pongs[request.request_id]
-        return True
+        await self._room.local_participant.send_bytes(
+            session_pb.AgentSessionMessage(request=request).SerializeToString(),
+            name=request.request_id,
+            topic=SESSION_TOPIC,
+            destination_identities=[identity],
+        )
 
     def _on_session(self, reader: rtc.ByteStreamReader, identity: str) -> None:
-        self._spawn(self._read(reader, identity))
+        task = asyncio.create_task(self._read(reader, identity))
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
 
     async def _read(self, reader: rtc.ByteStreamReader, identity: str) -> None:
         message = session_pb.AgentSessionMessage()
         try:
             message.ParseFromString(b"".join([chunk async for chunk in reader]))
-        except Exception:  # noqa: BLE001 - protobuf's own error; anybody in the room may send anything on this topic
+        except Exception:  # noqa: BLE001 - too long, cut off, or no such message: anybody may send anything
             return
-        pong = self._pongs.get(message.response.request_id)
-        if pong is not None and not pong.done():
-            pong.set_result(None)
-        agent = self._room.remote_participants.get(identity)
-        if agent is not None and message.event.HasField("error"):
-            say(self.sid, "session_failed", who=_who(agent), error=message.event.error.message[:1000])
+        sender = self._room.remote_participants.get(identity)
+        if sender is None or not _is_agent(sender):
+            return
+        self._session(sender).spoke()
+        if message.event.HasField("error"):
+            self._say("session_failed", who=_who(sender), error=message.event.error.message[:ERROR_LIMIT])
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _session(self, agent: rtc.RemoteParticipant) -> Session:
+        return self._sessions.setdefault(agent.sid, Session())
+
+    def _agents(self) -> Iterator[rtc.RemoteParticipant]:
+        return filter(_is_agent, tuple(self._room.remote_participants.values()))
+
+
+def _is_agent(participant: rtc.Participant) -> bool:
+    return participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+
+
+def _who(participant: rtc.Participant) -> dict[str, object]:
+    """A participant as the dashboard needs it; of its attributes only those that an agent tells of itself."""
+    joined = participant.joined_at
+    shown = participant.attributes.items() if _is_agent(participant) else ()
+    return {
+        "sid": participant.sid,
+        "identity": participant.identity,
+        "kind": int(participant.kind),
+        "joined_at": joined.timestamp() if joined is not None else 0.0,
+        "attributes": {key: value[:ATTRIBUTE_LIMIT] for key, value in shown if key.startswith(_SHOWN)},
+    }
 
 
 class Observers:
     """All of them, by the SID of their room."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Say) -> None:
+        self._say = say
         self._observers: dict[str, Observer] = {}
-        self._joining: set[asyncio.Task[None]] = set()
+        self._attending: set[asyncio.Task[None]] = set()
+        self._door = asyncio.Semaphore(JOINING_AT_ONCE)
 
     def obey(self, order: Mapping[str, str]) -> None:
-        """Start what an order says; nothing is waited for."""
-        if (sid := order.get("join")) is not None and sid not in self._observers:
-            observer = self._observers[sid] = Observer(sid)
-            self._start(observer.join(order["url"], order["token"]))
-        elif (leaving := self._observers.pop(order.get("leave", ""), None)) is not None:
-            self._start(leaving.leave())
+        """Start what an order says; nothing is waited for. The last order for a room counts."""
+        sid = order.get("join") or order["leave"]
+        if (before := self._observers.pop(sid, None)) is not None:
+            before.leave()
+        if "join" in order:
+            observer = self._observers[sid] = Observer(sid, self._say)
+            self._start(observer.attend(order["url"], order["token"], self._door))
 
     async def leave_all(self) -> None:
-        """Out of every room."""
-        for task in self._joining:
-            task.cancel()
-        await asyncio.gather(*(observer.leave() for observer in self._observers.values()), return_exceptions=True)
+        """Out of every room; what takes too long ends with the process."""
+        for observer in self._observers.values():
+            observer.leave()
+        if self._attending:
+            await asyncio.wait(self._attending, timeout=LEAVE_TIMEOUT_S)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._joining.add(task)
-        task.add_done_callback(self._joining.discard)
+        self._attending.add(task)
+        task.add_done_callback(self._attending.discard)
+
+
+def _listen(obey: Callable[[bytes], None], end: Callable[[], None]) -> None:
+    """Pass on the orders until there are no more; then the process has not long to live, whatever its loop does."""
+    for line in sys.stdin.buffer:
+        obey(line)
+    end()
+    time.sleep(END_TIMEOUT_S)
+    os._exit(1)
+
+
+def _take_output() -> TextIO:
+    """Standard output for ourselves alone: what the native library prints there goes where its errors go."""
+    output = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    return output
 
 
 async def main() -> None:
     """Obey until standard input ends."""
-    observers = Observers()
-    orders = asyncio.StreamReader(limit=1024 * 1024)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    while line := await orders.readline():
-        observers.obey(json.loads(line))
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(observers.leave_all(), 3.0)
+    output, loop, ended = _take_output(), asyncio.get_running_loop(), asyncio.Event()
+
+    def say(room: str, saw: str, **more: object) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more: standard input ends as well
+            output.write(json.dumps({"room": room, "saw": saw, **more}) + "\n")
+            output.flush()
+
+    observers = Observers(say)
+    threading.Thread(
+        target=_listen,
+        args=(
+            lambda line: loop.call_soon_threadsafe(observers.obey, json.loads(line)),
+            lambda: loop.call_soon_threadsafe(ended.set),
+        ),
+        daemon=True,
+    ).start()
+    await ended.wait()
+    await observers.leave_all()
+    # The native library's threads are not waited for, and don't get to complain.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ whenever it is asked: {"llm": "broken"}.
 It prints one JSON object a line for what only the agent's process knows: see `say`. RPC methods of its own let a test
 make the agent's *code* act: `lab.aclose` closes the session, `lab.shutdown` calls ctx.shutdown(payload), `lab.fail`
 ends the session by errors that say the payload, `lab.reply` asks the model for so many replies as the payload says,
-`lab.jam` makes every later attempt to close the session hang.
+`lab.jam` makes every later attempt to close the session hang, `lab.block` holds up its event loop for so many seconds
+as the payload says.
 """
 
 import asyncio
 import json
 import os
 import sys
+import time
 from typing import Any
 
 from livekit import agents, rtc
@@ -120,7 +122,12 @@ async def entrypoint(ctx: JobContext) -> None:
         await session._lock.acquire()
         return ""
 
-    for method in (aclose, shutdown, fail, reply, jam):
+    async def block(call: rtc.RpcInvocationData) -> str:
+        # Soon, not now, for the sake of the answer.
+        asyncio.get_running_loop().call_later(0.1, time.sleep, float(call.payload))
+        return ""
+
+    for method in (aclose, shutdown, fail, reply, jam, block):
         ctx.room.local_participant.register_rpc_method(f"lab.{method.__name__}", method)
     say("ready", name, identity=ctx.room.local_participant.identity)
 

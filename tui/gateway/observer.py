@@ -1,26 +1,38 @@
 """Observers: hidden participants of ours in the rooms that the supervisor has open, who hear of everything at once.
 
-They live in a process of their own (`tui.observer`), which is started with the first room. With the grants `hidden` and
-`agent` they are seen by nobody, counted nowhere, and hold no room open (livekit-server 1.13.5).
+They live in a process of their own (`tui/observer.py`), which is started with the first room. With the grants `hidden`
+and `agent` they are seen by nobody, counted nowhere, and hold no room open; but LiveKit waits `departure_timeout` anew
+after whoever left last, so that one who came and went again and again would (livekit-server 1.13.5, pkg/rtc/room.go).
+What they hear comes within milliseconds, but for participants who publish no track: of these LiveKit tells every 3 s.
 
-LiveKit opens a room for whoever joins one that is not there, and no grant forbids that where the server has
-`room.auto_create`, the default. So that no observer brings a deleted room back, a room is asked for by name and SID
-just before it is joined, an observer that finds itself in another room leaves at once, and one whose connection breaks
-does not join again by itself.
+LiveKit opens a room for whoever joins one that isn't there, and starts automatic agents in it; no grant forbids that
+where `room.auto_create` is on, the default. So that no observer brings back a room that has just ended:
+
+- its token asks for a room configuration that nobody has (`OPENS_NO_ROOM`). It is looked up only when a room has to be
+  opened, which then fails; a room that is open is joined all the same (1.13.5, pkg/service/roomallocator.go);
+- for servers that know no room configurations, a room is asked for by its SID just before it is joined;
+- an observer that finds itself in another room than was meant leaves at once. One that was opened by that is left to
+  LiveKit, which closes it when its `empty_timeout` is over; `status` tells of it;
+- one whose connection breaks leaves for good. It is sent again only while polling still shows that very room.
 """
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import json
+import logging
+import math
 import os
 import re
 import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,18 +46,51 @@ from tui.model.room import OBSERVER_PREFIX, Agent, Participant, Room, SessionErr
 from tui.model.secret import Secret
 from tui.model.text import Name, safe_text
 
+# By its path and without the working directory: whatever lies there, it is our program and the livekit installed here.
+PROGRAM = (sys.executable, "-P", str(Path(__file__).parents[1] / "observer.py"))
+OPENS_NO_ROOM = "lk-tui-opens-no-room"
+"""A room configuration (`room.room_configurations`, the token's `roomPreset`) that no server has."""
 TOKEN_TTL = timedelta(seconds=60)
 """For joining only: LiveKit lets a connection live on when its token has expired."""
-CLOSING_S = 3.0
-"""How long the process may take to leave its rooms."""
+CLOSING_S = 4.0
+"""How long the process may take to leave its rooms; it gives itself 3."""
 LINGER_S = 2.0
 """How long a room that is not wanted any more is still observed, if there is room for it."""
-AGAIN_S = 10.0
-"""How long a room is left alone that could not be joined."""
-RESTART_S = 5.0
-"""How long the process is left alone after it ended by itself."""
+SOON_S, SELDOM_S, STEADY_S = 5.0, 600.0, 60.0
+"""How long something that failed is left alone: at first, at most, and how long it must go well to count as new."""
+NOTE_S = 60.0
+"""How long it is told that a room was brought back."""
 LINE_LIMIT = 4 * 1024 * 1024
-"""Bytes of one line: a participant's attributes may hold 64 KiB, and everyone in a room that ends stands in one."""
+"""Bytes of one line: all agents of a room that ends stand in one, with a few KiB of attributes each."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Observed:
+    """A room that the process was told to join. Times are of the monotonic clock, but for `answered`."""
+
+    room: Room
+    joined_at: float | None = None
+    unwanted_since: float | None = None
+    answered: dict[str, float] = field(default_factory=dict)
+    """when the process of an agent answered, by the agent's SID, though its session didn't"""
+    closed: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Retry:
+    """When something that failed is tried again: later each time, unless it had gone well for long."""
+
+    pause: float = 0.0
+    at: float = -math.inf
+
+    def failed(self, since: float | None) -> None:
+        """It failed, having gone well since then."""
+        now = time.monotonic()
+        steady = since is not None and now - since >= STEADY_S
+        self.pause = SOON_S if steady else min(max(SOON_S, self.pause * 2), SELDOM_S)
+        self.at = now + self.pause
 
 
 class Observers:
@@ -68,6 +113,7 @@ class Observers:
         is_there: Callable[[Room], Awaitable[bool]],
         answers: Callable[[Room, Name], Awaitable[bool]],
         clock: Callable[[], float] = time.time,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         self._url = "ws" + url.removeprefix("http")
         self._key = api_key
@@ -78,107 +124,136 @@ class Observers:
         self._is_there = is_there
         self._answers = answers
         self._clock = clock
+        self._program = program
         self._wanted: dict[str, Room] = {}
-        self._asked: dict[str, Room] = {}
-        self._unwanted: dict[str, float] = {}
-        self._joined: set[str] = set()
-        self._silent: dict[str, asyncio.Task[None]] = {}
-        self._not_before: dict[str, float] = {}
-        self._trouble = ""
+        self._observed: dict[str, _Observed] = {}
+        self._retries: dict[str, _Retry] = {}
+        self._troubles: dict[str, str] = {}
+        self._note, self._note_until = "", -math.inf
+        self._process_trouble = ""
         self._changed = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._serving: asyncio.Task[None] | None = None
+        self._asking: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
-        self._tasks = (asyncio.create_task(self._serve(), name="observers"),)
+        self._serving = asyncio.create_task(self._serve(), name="observers")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = (*self._tasks, *self._silent.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
 
     @property
     def status(self) -> SourceStatus:
-        """How many rooms are observed, or why none is."""
-        if self._trouble:
-            return SourceStatus("observer", on=False, words=self._trouble, trouble=True)
-        return SourceStatus("observer", on=bool(self._joined), words=f"{count(len(self._joined), 'room')}")
+        """How many rooms are observed, and what is wrong."""
+        joined = sum(observed.joined_at is not None for observed in self._observed.values())
+        words = count(joined, "room")
+        troubles = [self._process_trouble, self._note if time.monotonic() < self._note_until else ""]
+        troubles += [trouble for sid, trouble in self._troubles.items() if sid in self._wanted]
+        trouble = next(filter(None, troubles), "")
+        if trouble:
+            words = f"{words}; {trouble}" if joined else trouble
+        return SourceStatus("observer", on=joined > 0, words=words, trouble=bool(trouble))
 
     def watch(self, rooms: Sequence[Room]) -> None:
         """Observe these rooms, the most important first, and no others. Costs nothing where that is so already."""
-        wanted = {room.sid: room for room in rooms[: self._limit]}
-        if wanted.keys() != self._asked.keys():
+        self._wanted = {room.sid: room for room in rooms[: self._limit]}
+        if self._wanted.keys() != self._observed.keys():
             self._changed.set()
-        self._wanted = wanted
 
     # The process
 
     async def _serve(self) -> None:
         """Start the process when it is needed, and again when it has ended by itself."""
+        retry = _Retry()
         while True:
             await self._changed.wait()
             if not self._wanted:
                 self._changed.clear()
                 continue
+            started = time.monotonic()
             try:
                 await self._run()
             except OSError as error:
-                self._trouble = f"can't start: {error.strerror}"
-            self._forget_all()
-            await asyncio.sleep(RESTART_S)
+                self._process_trouble = f"can't start: {error.strerror}"
+            else:
+                self._process_trouble = "its process ended: it is started again"
+            self._observed.clear()
+            retry.failed(started)
+            await asyncio.sleep(retry.pause)
             self._changed.set()
 
     async def _run(self) -> None:
         # Nothing of the project's settings goes along, and what the native library prints is nobody's.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LIVEKIT_")}
-        process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tui.observer",
+        process = await asyncio.create_subprocess_exec(
+            *self._program,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env=environment,
             limit=LINE_LIMIT,
+            # Ctrl+C and the terminal's end are for us: we tell it when to go.
             start_new_session=True,
         )
         ordering = asyncio.create_task(self._order(process), name="observers: orders")
         try:
             await self._listen(process)
-            self._trouble = "its process ended: it is started again"
         finally:
-            ordering.cancel()
-            await asyncio.gather(ordering, return_exceptions=True)
+            tasks = (ordering, *self._asking.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await _end(process)
 
     async def _order(self, process: asyncio.subprocess.Process) -> None:
         """Have rooms joined and left, as they are wanted."""
         while True:
             self._changed.clear()
-            for sid in self._asked.keys() - self._wanted.keys():
-                # Polling may have seen a room's end before its observer was told the reason.
-                since = self._unwanted.setdefault(sid, time.monotonic())
-                if time.monotonic() - since >= LINGER_S or len(self._asked) > self._limit:
-                    self._send(process, {"leave": sid})
-                    self._forget(sid)
+            lingering = self._leave_unwanted(process)
             for sid, room in tuple(self._wanted.items()):
-                if sid not in self._asked and self._not_before.get(sid, 0.0) <= time.monotonic():
+                if sid not in self._observed and self._retry(sid).at <= time.monotonic():
                     await self._join(process, room)
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S if lingering else None):
+                    await self._changed.wait()
+
+    def _leave_unwanted(self, process: asyncio.subprocess.Process) -> bool:
+        """Have rooms left that nobody wants; whether some are still observed for a moment."""
+        now, lingering = time.monotonic(), False
+        crowded = len(self._observed.keys() | self._wanted.keys()) > self._limit
+        for sid, observed in tuple(self._observed.items()):
+            if sid in self._wanted:
+                observed.unwanted_since = None
+                continue
+            # Polling may have seen a room's end before its observer was told the reason.
+            since = observed.unwanted_since = observed.unwanted_since or now
+            if crowded or now - since >= LINGER_S:
+                _send(process, {"leave": sid})
+                del self._observed[sid]
+            else:
+                lingering = True
+        for known in (self._retries, self._troubles):
+            for sid in known.keys() - self._wanted.keys():
+                del known[sid]
+        return lingering
 
     async def _join(self, process: asyncio.subprocess.Process, room: Room) -> None:
-        self._not_before[room.sid] = time.monotonic() + AGAIN_S
         try:
             there = await self._is_there(room)
         except Exception:  # noqa: BLE001 - whatever keeps us from asking keeps us out; polling says what it is
             there = False
-        if there and room.sid in self._wanted:
-            self._asked[room.sid] = room
-            self._send(process, {"join": room.sid, "url": self._url, "token": self._token(room)})
+        if not there:
+            self._retry(room.sid).failed(None)
+        elif room.sid in self._wanted:
+            self._observed[room.sid] = _Observed(room)
+            _send(process, {"join": room.sid, "url": self._url, "token": self._token(room)})
+
+    def _retry(self, sid: str) -> _Retry:
+        return self._retries.setdefault(sid, _Retry())
 
     def _token(self, room: Room) -> str:
         grants = VideoGrants(
@@ -187,14 +262,14 @@ class Observers:
             hidden=True,
             agent=True,
             can_publish=False,
+            can_subscribe=False,
+            can_publish_data=True,
             can_update_own_metadata=False,
         )
         token = AccessToken(self._key, self._secret.reveal()).with_identity(OBSERVER_PREFIX + uuid.uuid4().hex[:8])
-        return token.with_grants(grants).with_ttl(TOKEN_TTL).to_jwt()
+        return token.with_grants(grants).with_room_preset(OPENS_NO_ROOM).with_ttl(TOKEN_TTL).to_jwt()
 
-    def _send(self, process: asyncio.subprocess.Process, order: Mapping[str, str]) -> None:
-        if process.stdin is not None and not process.stdin.is_closing():
-            process.stdin.write(json.dumps(order).encode() + b"\n")
+    # What it tells
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
@@ -206,117 +281,179 @@ class Observers:
                 continue
             if not line:
                 return
-            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-                # Not what the process says: cut off as it ended, or written by the native library.
-                self._hear(json.loads(line))
+            told = _Told.read(line)
+            if told is not None and (observed := self._observed.get(told.room)) is not None:
+                try:
+                    self._hear(observed, told, self._clock())
+                except Exception:  # noqa: BLE001 - a fault of the screen's must not end the observing
+                    _log.exception("what was seen could not be taken in: %s", told.saw)
 
-    def _forget(self, sid: str) -> None:
-        self._asked.pop(sid, None)
-        self._unwanted.pop(sid, None)
-        self._joined.discard(sid)
-
-    def _forget_all(self) -> None:
-        self._asked.clear()
-        self._unwanted.clear()
-        self._joined.clear()
-        self._not_before.clear()
-
-    # What it tells
-
-    def _hear(self, said: Mapping[str, Any]) -> None:
-        sid, at = str(said["room"]), self._clock()
-        room = self._asked.get(sid)
-        if room is None:
-            return
-        match said["saw"]:
+    def _hear(self, observed: _Observed, told: _Told, at: float) -> None:
+        room = observed.room
+        match told.saw:
             case "joined":
-                self._joined.add(sid)
-                self._trouble = ""
+                observed.joined_at = time.monotonic()
+                self._process_trouble = ""
+                self._troubles.pop(room.sid, None)
+                return
             case "failed":
-                self._forget(sid)
-                self._trouble = f"can't join {room.name.safe}: {safe_text(str(said['why']), 80)}"
-            case "wrong_room" | "lost":
-                self._forget(sid)
-                self._touched(sid)
-            case "touched":
-                self._touched(sid)
+                self._failed(observed, f"can't join {room.name}: {told.words}")
+            case "wrong_room":
+                self._failed(observed)
+                if told.created:
+                    self._note = f"joining brought {room.name} back, empty: it ends by itself in {told.seconds:,.0f} s"
+                    self._note_until = time.monotonic() + NOTE_S
+            case "lost":
+                self._lost(observed, told)
             case "ended":
-                self._ended(room, said, at)
-            case saw:
-                self._about_participant(room, saw, said, at)
-
-    def _ended(self, room: Room, said: Mapping[str, Any], at: float) -> None:
-        """The room, or our own connection: everyone in it was told the same reason."""
-        self._forget(room.sid)
+                self._ended(room, told, at)
+            case "session_silent":
+                self._silent(observed, told, at)
+            case _:
+                for sighting in _sightings(room, told, at):
+                    self._publish(sighting)
         self._touched(room.sid)
-        reason = convert.disconnect_reason(int(said["reason"]))
-        if reason not in ("ROOM_DELETED", "ROOM_CLOSED"):
-            return
-        self._publish(Sighting(room.name, room.sid, (Evidence(at, Source.OBSERVER, Fact.ROOM_ENDED, reason),)))
-        for told in said["who"]:
-            who = _participant(told)
-            if who.is_agent:
-                self._tell(convert.left(room.name, room.sid, who, Source.OBSERVER, reason, at))
 
-    def _about_participant(self, room: Room, saw: str, said: Mapping[str, Any], at: float) -> None:
-        who = _participant(said["who"])
-        self._touched(room.sid)
+    def _failed(self, observed: _Observed, trouble: str = "") -> None:
+        sid = observed.room.sid
+        del self._observed[sid]
+        self._retry(sid).failed(observed.joined_at)
+        if trouble:
+            self._troubles[sid] = trouble
+
+    def _lost(self, observed: _Observed, told: _Told) -> None:
+        put_out = told.reason == "PARTICIPANT_REMOVED"
+        self._failed(observed, f"was put out of {observed.room.name}" if put_out else "")
+        if put_out:
+            # Somebody wanted that: it stays out until the room is chosen anew.
+            self._retry(observed.room.sid).at = math.inf
+
+    def _ended(self, room: Room, told: _Told, at: float) -> None:
+        """Whoever was in the room was put out with it, for the same reason, and ours could not hear of it any more."""
+        del self._observed[room.sid]
+        self._publish(Sighting(room.name, room.sid, (Evidence(at, Source.OBSERVER, Fact.ROOM_ENDED, told.reason),)))
+        for agent in told.who:
+            if (sighting := convert.left(room.name, room.sid, agent, Source.OBSERVER, told.reason, at)) is not None:
+                self._publish(sighting)
+
+    # A session that falls silent
+
+    def _silent(self, observed: _Observed, told: _Told, at: float) -> None:
+        """A session that goes on being silent though its agent's process answers has closed.
+
+        The process is asked through the server: it can't answer a hidden participant, which it doesn't see.
+        """
+        for agent in told.who:
+            since = at - told.seconds
+            if agent.sid in observed.closed:
+                continue
+            if observed.answered.get(agent.sid, -math.inf) > since:
+                observed.closed.add(agent.sid)
+                closed = Evidence(since, Source.OBSERVER, Fact.SESSION_CLOSED)
+                self._publish(Sighting(observed.room.name, observed.room.sid, (closed,), Agent(agent)))
+            elif agent.sid not in self._asking:
+                self._asking[agent.sid] = asyncio.create_task(self._ask(observed, agent))
+
+    async def _ask(self, observed: _Observed, agent: Participant) -> None:
+        try:
+            with contextlib.suppress(Exception):  # whatever keeps us from asking, it proves nothing
+                if await self._answers(observed.room, agent.identity):
+                    observed.answered[agent.sid] = self._clock()
+        finally:
+            del self._asking[agent.sid]
+
+
+def _sightings(room: Room, told: _Told, at: float) -> list[Sighting]:
+    """What somebody's leaving, attributes or error are evidence for."""
+    found: list[Sighting] = []
+    for who in told.who:
         evidence: tuple[Evidence, ...] = ()
-        match saw:
-            case "left":
-                self._silent.pop(who.sid, None)
-                reason = convert.disconnect_reason(int(said["reason"]))
-                self._tell(convert.left(room.name, room.sid, who, Source.OBSERVER, reason, at))
-            case "changed":
+        match told.saw:
+            case "left" if sighting := convert.left(room.name, room.sid, who, Source.OBSERVER, told.reason, at):
+                found.append(sighting)
+            case "published":
                 evidence = tuple(published(who, at))
-            case "session_failed":
-                error = session_error(str(said["error"]))
-                evidence = (Evidence(at, Source.OBSERVER, Fact.SESSION_FAILED, error=error),)
-            case "session_silent" if who.sid not in self._silent:
-                self._silent[who.sid] = asyncio.create_task(self._judge_silence(room, who, at))
-        if evidence and who.is_agent:
-            self._publish(Sighting(room.name, room.sid, evidence, Agent(who)))
-
-    async def _judge_silence(self, room: Room, who: Participant, at: float) -> None:
-        """A session that no longer answers, though its agent's process does, has closed."""
-        with contextlib.suppress(Exception):  # whatever keeps us from asking, it proves nothing
-            if await self._answers(room, who.identity):
-                closed = Evidence(at, Source.OBSERVER, Fact.SESSION_CLOSED)
-                self._publish(Sighting(room.name, room.sid, (closed,), Agent(who)))
-
-    def _tell(self, sighting: Sighting | None) -> None:
-        if sighting is not None:
-            self._publish(sighting)
+            case "session_failed" if told.error is not None:
+                evidence = (Evidence(at, Source.OBSERVER, Fact.SESSION_FAILED, error=told.error),)
+        if evidence:
+            found.append(Sighting(room.name, room.sid, evidence, Agent(who)))
+    return found
 
 
-_ERROR = re.compile(
-    r"label='(?P<source>[^']*)'.*?error=(?P<type>\w+)\((?P<quote>['\"])(?P<message>.*?)(?P=quote)", re.DOTALL
-)
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One line of the process, made safe: what it saw in which room, and as much more as belongs to it."""
 
+    room: str
+    saw: str
+    who: tuple[Participant, ...] = ()
+    reason: str = ""
+    words: str = ""
+    error: SessionError | None = None
+    seconds: float = 0.0
+    created: bool = False
 
-def session_error(text: str) -> SessionError:
-    """The error in a session's error event, whose text is the `repr` of a livekit-agents `LLMError` or the like
-    (1.8.9); any other text is taken for the message."""
-    found = _ERROR.search(text)
-    parts = (found["type"], found["source"], found["message"]) if found is not None else ("", "session", text)
-    return SessionError(*(safe_text(part, 300) for part in parts))
+    @classmethod
+    def read(cls, line: bytes) -> _Told | None:
+        """None for a line that is not what the process says, such as one cut off as it ended."""
+        try:
+            said = json.loads(line)
+            who = said.get("who", [])
+            return cls(
+                room=str(said["room"]),
+                saw=str(said["saw"]),
+                who=tuple(_participant(each) for each in (who if isinstance(who, list) else [who])),
+                reason=convert.disconnect_reason(int(said.get("reason", 0))),
+                words=safe_text(str(said.get("why", "")), 80),
+                error=session_error(str(said.get("error", ""))),
+                seconds=float(said.get("since", said.get("empty_timeout", 0.0))),
+                created=bool(said.get("created")),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
 
 
 def _participant(told: Mapping[str, Any]) -> Participant:
-    """A participant as the rtc library has it; when it joined, and its permissions, it doesn't tell."""
-    message = models_pb.ParticipantInfo(
-        sid=str(told["sid"]),
-        identity=_encodable(told["identity"]),
-        name=_encodable(told["name"]),
-        kind=models_pb.ParticipantInfo.Kind.Name(int(told["kind"])),
-        state=models_pb.ParticipantInfo.ACTIVE,
-        attributes={_encodable(key): _encodable(value) for key, value in dict(told["attributes"]).items()},
-    )
-    return convert.participant(message)
+    """A participant as the rtc library has it, which doesn't tell its permissions."""
+    fields: dict[str, Any] = {
+        "sid": str(told["sid"]),
+        "identity": _encodable(told["identity"]),
+        "kind": int(told["kind"]),
+        "state": models_pb.ParticipantInfo.ACTIVE,
+        "joined_at_ms": round(float(told["joined_at"]) * 1000),
+        "attributes": {_encodable(key): _encodable(value) for key, value in told["attributes"].items()},
+    }
+    return convert.participant(models_pb.ParticipantInfo(**fields))
 
 
 def _encodable(text: object) -> str:
     return str(text).encode("utf-8", "replace").decode()
+
+
+_ERROR = re.compile(
+    r"label=(?P<source>'[^']*'|\"[^\"]*\").*? error=(?P<type>\w+)\((?P<words>.*?)\)?(?: recoverable=\w+)?", re.DOTALL
+)
+_FIRST_WORDS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_HARMLESS = " recoverable=True"
+
+
+def session_error(text: str) -> SessionError | None:
+    """The error in a session's error event, whose text is that of a livekit-agents `LLMError` or the like (1.8.9), as
+    the helper would tell it. None for one that the session got over. Any other text is taken for the message."""
+    if not text or text.endswith(_HARMLESS):
+        return None
+    found = _ERROR.fullmatch(text[text.find("label=") :])
+    if found is None:
+        return SessionError("", "session", safe_text(text, 300))
+    words = found["words"]
+    if (first := _FIRST_WORDS.match(words)) is not None:
+        words = str(ast.literal_eval(first[0]))
+    return SessionError(*(safe_text(part, 300) for part in (found["type"], found["source"][1:-1], words)))
+
+
+def _send(process: asyncio.subprocess.Process, order: Mapping[str, str]) -> None:
+    if process.stdin is not None and not process.stdin.is_closing():
+        process.stdin.write(json.dumps(order).encode() + b"\n")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -324,8 +461,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        async with asyncio.timeout(CLOSING_S):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_S):
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
             await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -52,8 +52,10 @@ class Verdict:
 ANSWERED_LATELY_S = 21.0
 """LiveKit lists a dead agent for so long: one that answered later than that before it left was alive."""
 
-SILENT_WITHIN_S = 12.0
-"""A session's silence is noticed within so many seconds of its close: two pings 2 s apart, each waited for."""
+SILENT_WITHIN_S = 8.0
+"""So soon after its user left a session leaves a question unanswered: it is asked every 1.5 s, and finishes a turn."""
+HEARD_LATE_S = 3.5
+"""Of somebody without tracks LiveKit tells 3 s late that they left (1.13.5)."""
 
 _SAID: Mapping[str, Cause] = {
     "error": Cause.ERROR,
@@ -146,7 +148,7 @@ class _Case:
     def _fell_silent(self, closed: Evidence) -> Verdict:
         """Its silence says only that it closed; a user who had just left is reason enough (livekit-agents' default)."""
         left = (piece.at for piece in self._facts.get(Fact.PERSON_LEFT, ()))
-        if any(0.0 <= closed.at - at <= SILENT_WITHIN_S for at in left):
+        if any(-HEARD_LATE_S <= closed.at - at <= SILENT_WITHIN_S for at in left):
             return Verdict(Cause.USER_LEFT, could_be=(Cause.CLOSED_BY_CODE,))
         return Verdict(Cause.UNKNOWN, could_be=(Cause.CLOSED_BY_CODE, Cause.USER_LEFT, Cause.ERROR))
 
