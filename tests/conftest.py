@@ -1,6 +1,7 @@
 """Fixtures of the lab. Session-wide ones wrap processes and hold no event loop, so every test may have its own."""
 
 import re
+import signal
 import uuid
 from collections.abc import Generator, Iterator
 
@@ -8,6 +9,10 @@ import pytest
 
 from tests.lab.server import LabServer
 from tests.lab.worker import LabWorker
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background by a shell: the programs under test would inherit that, and Ctrl+C is tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

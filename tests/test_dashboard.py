@@ -8,6 +8,7 @@ import pytest
 
 from tests.build import agent, person, room, snapshot
 from tests.dashboard import Clock, Dashboard, on_demo, on_pictures, open_room, served, small_world
+from tui.model.action import Action
 from tui.model.fleet import SORT_COLUMNS, Order, order_words
 from tui.model.room import Room
 from tui.model.snapshot import Snapshot
@@ -102,6 +103,15 @@ async def test_enter_opens_and_escape_goes_back() -> None:
         assert shown.focused == "participants"
         await shown.press("escape")
         assert shown.focused == "rooms"
+
+
+async def test_keys_typed_faster_than_the_screen_follows_hit_what_they_were_meant_for() -> None:
+    async with on_pictures(rooms("alpha", "bravo", "charlie")) as shown:
+        for key in ("j", "enter", "G", "K"):
+            # All of them are there before the first one has been answered.
+            shown.app.simulate_key(key)
+        dialog = await shown.asked()
+        assert (dialog.plan.action, dialog.plan.target.participant_sid) == (Action.KICK, "PA_agent-bravo")
 
 
 async def test_a_click_selects_a_room_and_a_double_click_opens_it() -> None:

@@ -139,7 +139,6 @@ async def test_when_its_row_is_gone_nothing_is_selected_until_the_person_moves()
         await shown.show(lines("abdef"))
         assert shown.table.selected is None
         assert shown.highlighted == ""
-        await shown.press("enter")
         assert shown.app.said[-1] == "moved to c"
         await shown.press("j")
         assert shown.table.selected == Line("d")
@@ -230,12 +229,6 @@ async def test_keys_move_the_selection_and_it_stays_in_view(keys: list[str], sel
         await shown.press(*keys)
         assert shown.table.selected == Line(selected)
         assert shown.highlighted == selected
-
-
-async def test_enter_opens_what_is_selected() -> None:
-    async with seen(lines("abc")) as shown:
-        await shown.press("j", "enter")
-        assert shown.app.said[-1] == "opened b"
 
 
 async def test_a_click_selects_and_a_double_click_opens() -> None:

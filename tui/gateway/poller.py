@@ -7,6 +7,7 @@ room that can't be read is that room's trouble; a server that can't be asked lea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -398,10 +399,10 @@ class Poller:
     async def _pause(self) -> None:
         """Wait until the next cycle is due, or until it is asked for."""
         while not self._woken.is_set() and (left := self._next_at() - _monotonic()) > 0:
-            try:
-                await asyncio.wait_for(self._woken.wait(), left)
-            except TimeoutError:
-                continue
+            # Not asyncio.wait_for: before Python 3.12 it can swallow a cancellation, and we would poll for ever.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._woken.wait()
         await asyncio.sleep(self._began + LEAST_INTERVAL_S - _monotonic())
 
     def _next_at(self) -> float:

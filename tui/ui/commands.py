@@ -88,7 +88,7 @@ COMMANDS: tuple[Command, ...] = (
         "enter",
         "open",
         "Open what is selected: a room's participants, everything about a participant, a log line's story.",
-        Group.MOVE,
+        Group.LOOK,
         "open",
         bar=12,
     ),

@@ -111,7 +111,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
             return self.table
 
     class Opened(Moved):
-        """The selected row was asked for, with Enter or a double click."""
+        """A row was asked for, with a double click."""
 
     class HeaderClicked(Message):
         """A column's title was clicked."""
@@ -246,11 +246,6 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         """Select the first or the last row."""
         self._go_to(len(self._rows) - 1 if last else 0)
 
-    def action_open(self) -> None:
-        """Ask for the selected row."""
-        if self.selected is not None:
-            self.post_message(self.Opened(self))
-
     def _go_to(self, line: int) -> None:
         if not self._rows:
             return
@@ -290,7 +285,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         if line < len(self._rows):
             self._go_to(line)
             if event.chain > 1:
-                self.action_open()
+                self.post_message(self.Opened(self))
 
     # Drawing
 

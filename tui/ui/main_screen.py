@@ -281,13 +281,26 @@ class MainScreen(Screen[None]):
     def _participant_selected(self) -> None:
         self._show_agent()
 
-    @on(LiveTable.Opened, "#rooms")
-    def _room_opened(self) -> None:
-        self._focus_pane("participants")
+    @on(LiveTable.Opened)
+    def _double_clicked(self) -> None:
+        self.action_open()
 
-    @on(LiveTable.Opened, "#participants")
-    def _participant_opened(self) -> None:
-        room, participant = self.room, self.participants.selected
+    def action_open(self) -> None:
+        """Open what is selected in the pane with the focus.
+
+        At once, not by a message of the table's: a key typed right behind must already find what was opened.
+        """
+        pane = self._focused_pane()
+        if pane == "rooms":
+            if self.room is not None:
+                self._focus_pane("participants")
+        elif pane == "log":
+            self._open_log_line()
+        else:
+            self._open_participant()
+
+    def _open_participant(self) -> None:
+        room, participant = self._selected()
         if room is not None and participant is not None:
             lines = participant_lines(room, participant, self._clock())
             agent = room.agent(participant.sid)
@@ -296,8 +309,7 @@ class MainScreen(Screen[None]):
             lines += [("", ""), *room_lines(room, self._clock())]
             self.app.push_screen(DetailDialog(participant.identity.safe, lines_page(lines)))
 
-    @on(LiveTable.Opened, "#log")
-    def _log_opened(self) -> None:
+    def _open_log_line(self) -> None:
         line = self.log_pane.table.selected
         if line is None:
             return
@@ -364,6 +376,9 @@ class MainScreen(Screen[None]):
         if pane != "rooms":
             self._compact_pane = pane
             self._mark_pane()
+        if (room := self.room) is not None and room.sid != self._details_of:
+            # The person is quicker than the message that another room is selected.
+            self._show_details()
         # Not widget.focus(), which waits its turn: keys typed right behind would still go to the old pane.
         self.set_focus(self.query_one("#agent-pane" if pane == "agent" else f"#{pane}"))
 

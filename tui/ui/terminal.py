@@ -25,6 +25,8 @@ def end_with_terminal() -> None:
     A terminal that is closed ends it at once, also where SIGHUP is ignored (nohup, some supervisors): Textual 8.2.8
     would spin there at 100 % CPU. SIGTERM ends it as SIGINT does, on which Textual restores the terminal and leaves.
     """
+    # A shell without job control starts what is in its background with SIGINT ignored, and asyncio leaves that so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     threading.Thread(target=_end_at_hang_up, name="terminal", daemon=True).start()
 
