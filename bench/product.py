@@ -110,7 +110,8 @@ class Dashboard:
     @property
     def name_at(self) -> int:
         """The column of the screen at which the rooms' names begin."""
-        return self.area.x + ROOM_COLUMNS[0].width + 1
+        marks = 1
+        return self.area.x + marks + ROOM_COLUMNS[0].width + 1
 
     @property
     def log_pane(self) -> Region:

@@ -33,7 +33,7 @@ from tui.ui.app import Supervisor
 from tui.ui.bars import Where
 from tui.ui.dialogs import ConfirmDialog
 from tui.ui.main_screen import MainScreen
-from tui.ui.messages import RecordChanged, SnapshotArrived
+from tui.ui.messages import SnapshotArrived
 
 OPERATOR = "mira"
 PATIENCE_S = 20.0
@@ -138,7 +138,7 @@ class Dashboard:
 
     async def tell(self, record: ActionRecord) -> None:
         """Have an action go on or end."""
-        self.app.post_message(RecordChanged(record))
+        self.main.take_records([record])
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.build import NOW
 from tests.close_events import EVENTS, RAW, SAFE, TIMES, close, left
 from tui.history.codec import action_from, action_json, close_from, close_json, close_json_over, time_text
-from tui.model.action import Action, ActionRecord, Outcome, Step, Target
+from tui.model.action import Action, ActionRecord, Batch, Outcome, Step, Target
 from tui.model.causes import Cause
 from tui.model.closes import CloseEvent
 from tui.model.evidence import Fact, Source
@@ -46,6 +46,7 @@ ACTIONS = st.builds(
     st.lists(st.builds(Step, TIMES, SAFE, st.sampled_from(Outcome)), max_size=3).map(tuple),
     st.sampled_from(Outcome),
     st.booleans(),
+    batch=st.none() | st.builds(Batch, SAFE, st.integers(1, 10_000), TIMES),
 )
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -802,7 +802,7 @@ def test_an_action_stopped_between_any_two_steps_sends_nothing_more(case: str) -
             nonlocal changes_then
             if len(record.steps) == after:
                 changes_then = len(gateway.changes)
-                control.stop(record.id)
+                control.stop_all()
 
         control = Control(gateway, "mira", publish)
         record = await control.carry_out(planned(case))
@@ -818,8 +818,7 @@ def test_an_action_stopped_between_any_two_steps_sends_nothing_more(case: str) -
 
 def test_stopping_an_action_that_has_ended_does_nothing() -> None:
     carried = carry_out_case("kick")
-    carried.control.stop(carried.record.id)
-    carried.control.stop(99)
+    assert carried.control.stop_all() == 0
     assert carried.control.records == (carried.record,)
 
 

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from tui.control.close_session import close_session
 from tui.control.delete_room import delete_room
 from tui.control.dispatch_agent import dispatch_agent
 from tui.control.kick import kick
+from tui.control.names import RoomsByName
 from tui.control.patience import Patience
 from tui.control.plan import Plan
+from tui.control.plan_many import ManyPlan
 from tui.control.progress import EndedError, Ending, Progress
 from tui.control.shut_down_job import shut_down_job
 from tui.control.tear_down import tear_down
 from tui.control.work import Work
 from tui.gateway.client import Gateway
-from tui.model.action import Action, ActionRecord, Outcome, Target
+from tui.model.action import Action, ActionRecord, Batch, Outcome, Target
 from tui.model.signs import Kick, Kicks
 from tui.model.text import Name
 
 __all__ = ["RECORDS_KEPT", "Control", "Patience"]
 
-RECORDS_KEPT = 1_000
+RECORDS_KEPT = 20_000
 """Records, and kicks, beyond this number are forgotten, the oldest finished ones first."""
+AT_ONCE = 8
+"""Targets of one batch that are changed at a time; those that are only watched don't count."""
 
 
 class Control:
@@ -40,6 +47,7 @@ class Control:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._gateway = gateway
+        self._names = RoomsByName(gateway)
         self._operator = operator
         self._publish_outside = publish
         self._patience = patience
@@ -47,6 +55,8 @@ class Control:
         self._ids = itertools.count(1)
         self._records: dict[int, ActionRecord] = {}
         self._under_way: dict[int, Progress] = {}
+        self._batches: dict[str, bool] = {}
+        """those under way, and whether they are to stop"""
         self._kicks: dict[tuple[str, str], Kick] = {}
 
     @property
@@ -65,28 +75,64 @@ class Control:
         Nothing that the server or an agent does is raised: it is in the record. A plan that is blocked is refused.
         Nothing that changes a server is sent twice.
         """
-        at = self._clock()
-        record = ActionRecord(next(self._ids), plan.action, plan.target, self._operator, at)
-        progress = Progress(record, self._publish, self._clock)
+        return await self._carry_out(plan, None, lambda: None)
+
+    async def carry_out_many(self, many: ManyPlan) -> tuple[ActionRecord, ...]:
+        """Carry all its plans out, each as `carry_out` does, `AT_ONCE` at a time; return their records, in their order.
+
+        Those that are not begun when it is stopped get a record that says so.
+        """
+        batch = Batch(uuid.uuid4().hex[:12], len(many.plans), self._clock())
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(plan: Plan) -> ActionRecord:
+            async with _slot(slots) as free:
+                if self._batches[batch.id]:
+                    return self._never_begun(plan, batch)
+                return await self._carry_out(plan, batch, free)
+
+        self._batches[batch.id] = False
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(plan)) for plan in many.plans]
+        finally:
+            del self._batches[batch.id]
+        return tuple(task.result() for task in tasks)
+
+    async def _carry_out(self, plan: Plan, batch: Batch | None, only_watching: Callable[[], None]) -> ActionRecord:
+        progress = self._begin(plan, batch)
+        record = progress.record
         self._under_way[record.id] = progress
         try:
             progress.say("requested")
-            progress.end(await self._ending(plan, progress))
+            progress.end(await self._ending(plan, progress, only_watching))
         finally:
             # Cancelled, or failed by a fault of our own: the record must not stay open for ever.
             progress.cut_off()
             del self._under_way[record.id]
         return progress.record
 
-    def stop(self, record_id: int) -> None:
-        """Have an action end between two steps; nothing happens if it has ended."""
-        if (progress := self._under_way.get(record_id)) is not None:
-            progress.stop()
+    def _begin(self, plan: Plan, batch: Batch | None) -> Progress:
+        at = self._clock()
+        record = ActionRecord(next(self._ids), plan.action, plan.target, self._operator, at, batch=batch)
+        return Progress(record, self._publish, self._clock)
 
-    async def _ending(self, plan: Plan, progress: Progress) -> Ending:
+    def _never_begun(self, plan: Plan, batch: Batch) -> ActionRecord:
+        progress = self._begin(plan, batch)
+        progress.end(Ending(Outcome.STOPPED, "stopped before it was begun: nothing was sent"))
+        return progress.record
+
+    def stop_all(self) -> int:
+        """Have everything end between two steps, and nothing more begin; how many actions are under way."""
+        self._batches = dict.fromkeys(self._batches, True)
+        for progress in self._under_way.values():
+            progress.stop()
+        return len(self._under_way)
+
+    async def _ending(self, plan: Plan, progress: Progress, only_watching: Callable[[], None]) -> Ending:
         if plan.blocked:
             return Ending(Outcome.REFUSED, f"{plan.blocked} Nothing was sent.", plan.offers)
-        work = Work(self._gateway, plan, progress, self._patience)
+        work = Work(self._gateway, self._names, plan, progress, self._patience, only_watching)
         try:
             match plan.action:
                 case Action.DISPATCH_AGENT:
@@ -119,3 +165,22 @@ class Control:
         self._kicks[key] = Kick(target.participant_sid, self._clock())
         if len(self._kicks) > RECORDS_KEPT:
             del self._kicks[next(iter(self._kicks))]
+
+
+@asynccontextmanager
+async def _slot(slots: asyncio.Semaphore) -> AsyncIterator[Callable[[], None]]:
+    """Wait for a place; what is given frees it before the end."""
+    held = False
+
+    def free() -> None:
+        nonlocal held
+        if held:
+            held = False
+            slots.release()
+
+    await slots.acquire()
+    held = True
+    try:
+        yield free
+    finally:
+        free()

@@ -39,6 +39,7 @@ async def delete_and_watch(work: Work) -> Ending:
     if back is None:
         watched = f"{work.patience.watch_name_s:.0f} s"
         work.progress.say(f"gone from the list{reply.but}; watching the name for {watched}")
+        work.only_watching()
 
         async def returned() -> Room | None:
             return next(iter(await work.rooms_of_the_name()), None)

@@ -35,6 +35,7 @@ async def kick(work: Work, kicked: Callable[[Target, Name], None]) -> Ending:
     back = _under(who, here)
     if back is None:
         work.progress.say(f"gone from the list{reply.but}; watching for a return for {patience:.0f} s")
+        work.only_watching()
 
         async def returned() -> Participant | None:
             nonlocal here

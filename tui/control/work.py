@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from tui.control.names import RoomsByName
 from tui.control.patience import Patience
 from tui.control.plan import Plan
 from tui.control.progress import EndedError, Ending, Progress
@@ -51,13 +52,24 @@ class Reply(Generic[T]):
 class Work:
     """One plan being carried out on a server. What is done and seen goes into the action's record."""
 
-    def __init__(self, gateway: Gateway, plan: Plan, progress: Progress, patience: Patience) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        names: RoomsByName,
+        plan: Plan,
+        progress: Progress,
+        patience: Patience,
+        only_watching: Callable[[], None] = lambda: None,
+    ) -> None:
         self.gateway = gateway
         self.plan = plan
         self.progress = progress
         self.patience = patience
+        self.only_watching = only_watching
+        """to be called once nothing is changed any more: of many actions, another one may begin"""
         self.unread = ""
         """why the latest look at the lists failed; empty if it didn't"""
+        self._names = names
 
     @property
     def target(self) -> Target:
@@ -68,7 +80,7 @@ class Work:
 
     async def rooms_of_the_name(self) -> tuple[Room, ...]:
         """The rooms that have the target's name now: none or one."""
-        return await self.gateway.list_rooms([self.target.room.raw])
+        return await self._names.of(self.target.room.raw)
 
     async def who_is_there(self) -> tuple[Participant, ...]:
         """Everyone in the target's room; a missing room holds nobody (LiveKit Cloud says 404 for it)."""
@@ -172,7 +184,9 @@ class Work:
                     pause = max(pause, error.retry_after or _QUIET_S)
             if found is not None or last:
                 return found
-            await asyncio.sleep(min(pause, max(0.0, deadline - seconds_now())))
+            # In step with all others that look as often, so that they can share a request.
+            step = pause - seconds_now() % pause
+            await asyncio.sleep(min(step, max(0.0, deadline - seconds_now())))
 
     def not_proven(self, what: str, reply: Reply[T], *offers: Action) -> Ending:
         """The end of an action whose effect the lists didn't show in time."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from tui.model.action import Action, ActionRecord, Outcome, Step, Target
+from tui.model.action import Action, ActionRecord, Batch, Outcome, Step, Target
 from tui.model.causes import Cause, Verdict
 from tui.model.close_phrases import close_words
 from tui.model.closes import CloseEvent, Revision
@@ -77,14 +77,19 @@ def action_json(record: ActionRecord) -> Json:
         "outcome": record.outcome.value,
         "text": outcome_words(record),
         "sent": record.sent,
+        "batch": _batch_json(record.batch),
         "steps": [
             {"at": time_text(step.at), "text": step.text, "outcome": step.outcome.value} for step in record.steps
         ],
     }
 
 
+def _batch_json(batch: Batch | None) -> Json | None:
+    return {"id": batch.id, "size": batch.size, "at": time_text(batch.at)} if batch is not None else None
+
+
 def public_record(what: CloseEvent | ActionRecord) -> Json:
-    """A line of the log: a close, or an action."""
+    """What can be a line of JSON: a close, or an action."""
     return close_json(what) if isinstance(what, CloseEvent) else action_json(what)
 
 
@@ -111,6 +116,10 @@ def close_from(said: Json) -> CloseEvent:
         raise ValueError(f"not a close event: {error!r}") from error
 
 
+def _batch_from(said: Json | None) -> Batch | None:
+    return Batch(_text(said["id"]), int(said["size"]), _at(said["at"])) if said is not None else None
+
+
 def action_from(said: Json, record_id: int) -> ActionRecord:
     """The action that `action_json` wrote, under this id. Raises ValueError where it is none."""
     try:
@@ -135,6 +144,7 @@ def action_from(said: Json, record_id: int) -> ActionRecord:
             steps,
             _choice(Outcome, said["outcome"]) or Outcome.UNKNOWN,
             bool(said["sent"]),
+            batch=_batch_from(said.get("batch")),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not an action: {error!r}") from error

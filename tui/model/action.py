@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -65,13 +66,22 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """An action on `size` targets that was confirmed as one, at a time (seconds since 1970); `id` is nobody else's."""
+
+    id: str
+    size: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ActionRecord:
     """An action from request to outcome: replaced as a whole by a longer one, under the same `id`.
 
     `sent` says whether a change was sent at all, without which nothing that is seen can be its effect. `offers` is what
     is worth offering next, given how it ended. `came_back_sid` is the SID under which the room or the participant is
     there again (`Outcome.CAME_BACK`). `by_dispatch` says that the agent's helper was asked in vain, so that an offered
-    shut down has to go by the dispatch (`tui.control.plan.plan`).
+    shut down has to go by the dispatch (`tui.control.plan.plan`). `batch` is the one that it belongs to, if any.
     """
 
     id: int
@@ -85,8 +95,61 @@ class ActionRecord:
     offers: tuple[Action, ...] = ()
     came_back_sid: str = ""
     by_dispatch: bool = False
+    batch: Batch | None = None
 
     @property
     def last(self) -> str:
         """What happened last, in words."""
         return self.steps[-1].text if self.steps else "requested"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """What has become of a batch so far: the records of the targets that were begun, or never will be, by their id."""
+
+    batch: Batch
+    records: tuple[ActionRecord, ...]
+
+    @property
+    def action(self) -> Action:
+        """What is done to each target."""
+        return self.records[0].action
+
+    @property
+    def operator(self) -> str:
+        """Who confirmed it."""
+        return self.records[0].operator
+
+    @property
+    def counts(self) -> Counter[Outcome]:
+        """How many targets ended how, and how many are under way."""
+        return Counter(record.outcome for record in self.records)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The one that asks most for a look; running until every target has ended."""
+        counts = self.counts
+        if counts.total() < self.batch.size or counts[Outcome.RUNNING]:
+            return Outcome.RUNNING
+        return next(outcome for outcome in _WORST_FIRST if counts[outcome])
+
+    @property
+    def ended_at(self) -> float:
+        """When the last thing happened in it, seconds since 1970."""
+        return max((record.steps[-1].at if record.steps else record.at) for record in self.records)
+
+    def with_record(self, record: ActionRecord) -> BatchRecord:
+        """With this record in place of the shorter one, or added."""
+        others = {known.id: known for known in self.records} | {record.id: record}
+        return BatchRecord(self.batch, tuple(others.values()))
+
+
+_WORST_FIRST = (
+    Outcome.UNKNOWN,
+    Outcome.CAME_BACK,
+    Outcome.FAILED,
+    Outcome.REFUSED,
+    Outcome.UNSUPPORTED,
+    Outcome.STOPPED,
+    Outcome.CONFIRMED,
+)

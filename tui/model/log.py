@@ -7,22 +7,25 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tui.model.action import ActionRecord
+from tui.model.action import ActionRecord, BatchRecord
 from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS, close_words
 from tui.model.closes import KEPT, CloseEvent
-from tui.model.phrases import outcome_words
+from tui.model.phrases import batch_words, outcome_words
 
 HOUR_S = 3600.0
+
+Told = CloseEvent | ActionRecord | BatchRecord
+"""What a line of the log can be about."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line of the log: a close, or an action. `at` is when it became known, seconds since 1970."""
+    """One line of the log: a close, an action, or one on many. `at` is when it became known, seconds since 1970."""
 
     key: str
     at: float
-    what: CloseEvent | ActionRecord
+    what: Told
 
     @property
     def place(self) -> tuple[float, str]:
@@ -30,10 +33,12 @@ class LogEntry:
         return self.at, self.key
 
 
-def entry(what: CloseEvent | ActionRecord) -> LogEntry:
+def entry(what: Told) -> LogEntry:
     """Its line: the same key and place however much it grows."""
     if isinstance(what, CloseEvent):
         return LogEntry(f"close {what.participant_sid}", what.seen, what)
+    if isinstance(what, BatchRecord):
+        return LogEntry(f"batch {what.batch.id}", what.batch.at, what)
     return LogEntry(f"action {what.id}", what.at, what)
 
 
@@ -61,9 +66,9 @@ class Log:
         return len(self._order)
 
     def put(self, news: Iterable[CloseEvent | ActionRecord]) -> None:
-        """Take in what is new or has changed."""
+        """Take in what is new or has changed. Actions of one batch share a line."""
         for what in news:
-            now = entry(what)
+            now = entry(self._batched(what) if isinstance(what, ActionRecord) else what)
             self._texts.pop(now.key, None)
             was = self._entries.get(now.key)
             self._entries[now.key] = now
@@ -77,6 +82,17 @@ class Log:
             del self._entries[old.key]
             self._texts.pop(old.key, None)
         del self._order[: max(0, len(self._order) - self._kept)]
+
+    def _batched(self, record: ActionRecord) -> Told:
+        if record.batch is None:
+            return record
+        known = self.batch(record.batch.id)
+        return known.with_record(record) if known is not None else BatchRecord(record.batch, (record,))
+
+    def batch(self, batch_id: str) -> BatchRecord | None:
+        """What has become of this batch so far."""
+        found = self._entries.get(f"batch {batch_id}")
+        return found.what if found is not None and isinstance(found.what, BatchRecord) else None
 
     def shown(self, by: LogFilter) -> Sequence[LogEntry]:
         """The lines that match, oldest first."""
@@ -124,6 +140,9 @@ def _text(line: LogEntry) -> str:
     if isinstance(what, CloseEvent):
         parts = [what.room.safe, what.room.raw, what.room_sid, what.agent, what.identity.safe, what.participant_sid]
         parts += [close_words(what), what.cause.value, CAUSE_WORDS[what.cause], what.reason, what.by]
+    elif isinstance(what, BatchRecord):
+        parts = [what.action.value, batch_words(what), what.operator]
+        parts += [f"{record.target.room.safe}\n{record.target.room_sid}" for record in what.records]
     else:
         target = what.target
         parts = [target.room.safe, target.room.raw, target.room_sid, target.agent_name, what.action.value]

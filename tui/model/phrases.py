@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 
-from tui.model.action import ActionRecord, Outcome
+from tui.model.action import ActionRecord, BatchRecord, Outcome
 from tui.model.room import Agent, Kind, Participant, Room
 from tui.model.signs import Sign, SignCode
 
@@ -222,3 +222,12 @@ def outcome_words(record: ActionRecord) -> str:
     if record.outcome in (Outcome.RUNNING, Outcome.CONFIRMED) or record.last.startswith(record.outcome.value):
         return record.last
     return f"{record.outcome.value}: {record.last}"
+
+
+def batch_words(record: BatchRecord) -> str:
+    """How an action on many targets stands: `tear down of 12: 9 confirmed, 1 refused, 2 to go`."""
+    counts = record.counts
+    to_go = record.batch.size - counts.total() + counts.pop(Outcome.RUNNING, 0)
+    parts = [f"{number:,} {outcome.value}" for outcome, number in counts.most_common()]
+    parts += [f"{to_go:,} to go"] if to_go else []
+    return f"{record.action.value} of {record.batch.size:,}: {', '.join(parts)}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 from textual import events
@@ -15,7 +15,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from tui.config import Sources
-from tui.model.action import ActionRecord, Outcome
+from tui.model.action import ActionRecord
 from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
 from tui.model.signs import Kicks, Thresholds
@@ -24,12 +24,13 @@ from tui.settings import Connection, SettingsError
 from tui.ui.bars import Where
 from tui.ui.commands import COMMANDS, Group
 from tui.ui.main_screen import MainScreen
-from tui.ui.messages import ClosesChanged, RecordChanged, SnapshotArrived
+from tui.ui.messages import ClosesChanged, RecordsChanged, SnapshotArrived
 from tui.ui.theme import THEME
 
 if TYPE_CHECKING:
     from tui.control.control import Control
     from tui.control.plan import Plan
+    from tui.control.plan_many import ManyPlan
     from tui.history.store import History
     from tui.watch import Watch
 
@@ -73,6 +74,7 @@ class Supervisor(App[None]):
         self._newest = Snapshot()
         self._arrived = asyncio.Event()
         self._closes_to_show: dict[str, CloseEvent] = {}
+        self._records_to_show: dict[int, ActionRecord] = {}
         self._control: Control | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._asked_to_quit = False
@@ -149,7 +151,8 @@ class Supervisor(App[None]):
     def _publish_record(self, record: ActionRecord) -> None:
         if self._watch is not None:
             self._watch.take_record(record)
-        self.post_message(RecordChanged(record))
+        self._records_to_show[record.id] = record
+        self.post_message(RecordsChanged())
 
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
         """Show it; a first picture that fails for good ends the program."""
@@ -177,9 +180,10 @@ class Supervisor(App[None]):
         events, self._closes_to_show = self._closes_to_show, {}
         self.main.take_closes(tuple(events.values()))
 
-    def on_record_changed(self, message: RecordChanged) -> None:
-        """Show how an action goes."""
-        self.main.take_record(message.record)
+    def on_records_changed(self) -> None:
+        """Show how actions go: of many steps at once, the last of each."""
+        records, self._records_to_show = self._records_to_show, {}
+        self.main.take_records(tuple(records.values()))
 
     # What the screen needs to know, and may order
 
@@ -223,18 +227,22 @@ class Supervisor(App[None]):
     def carry_out(self, plan: Plan) -> None:
         """Do what was confirmed; the log tells how it goes."""
         if self._control is not None:
-            self._asked_to_quit = False
-            task: asyncio.Task[object] = asyncio.create_task(self._control.carry_out(plan))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._control.carry_out(plan))
+
+    def carry_out_many(self, many: ManyPlan) -> None:
+        """Do what was confirmed, to all of them; the log tells how it goes."""
+        if self._control is not None:
+            self._begin(self._control.carry_out_many(many))
+
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
+        self._asked_to_quit = False
+        task: asyncio.Task[object] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def stop_actions(self) -> int:
         """Stop all running actions between two steps; how many there are."""
-        running = [record.id for record in self.records if record.outcome is Outcome.RUNNING]
-        for record_id in running:
-            if self._control is not None:
-                self._control.stop(record_id)
-        return len(running)
+        return self._control.stop_all() if self._control is not None else 0
 
     async def action_quit(self) -> None:
         """Leave; with actions under way, only when asked twice."""

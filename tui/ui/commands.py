@@ -17,8 +17,8 @@ from tui.model.action import Action
 class Group(StrEnum):
     """The parts of the help screen, and where a command is bound: `MOVE` in every table, the others on the screen."""
 
-    MOVE = "Move"
-    ACT = "Act on what is selected"
+    MOVE = "Move and mark"
+    ACT = "Act on what is selected, or on all that is marked"
     LOOK = "Look"
     PROGRAM = "lk-tui"
 
@@ -62,6 +62,8 @@ _KEY_WORDS = {
     "escape": "Esc",
     "slash": "/",
     "question_mark": "?",
+    "asterisk": "*",
+    "space": "Space",
     "colon": ":",
     "ctrl+p": "Ctrl+P",
     "ctrl+b": "Ctrl+B",
@@ -83,6 +85,24 @@ COMMANDS: tuple[Command, ...] = (
     Command("last", "end,G", "last", "Select the last row; in the log, follow again.", Group.MOVE, "move_to_end(True)"),
     Command("page_up", "pageup,ctrl+b", "page up", "Move up by a screenful.", Group.MOVE, "move_page(-1)"),
     Command("page_down", "pagedown,ctrl+f", "page down", "Move down by a screenful.", Group.MOVE, "move_page(1)"),
+    Command("mark", "space", "mark", "Mark the selected room or participant, or unmark it; go on.", Group.MOVE, "mark"),
+    Command(
+        "mark_range",
+        "m",
+        "mark range",
+        "Mark all from the one marked last to the selected one.",
+        Group.MOVE,
+        "mark_range",
+    ),
+    Command(
+        "mark_all",
+        "asterisk",
+        "mark all",
+        "Mark all that the filter shows; where all are marked, unmark them.",
+        Group.MOVE,
+        "mark_all",
+    ),
+    Command("unmark", "u", "unmark all", "Take all marks away, hidden ones too.", Group.MOVE, "unmark_all"),
     Command(
         "open",
         "enter",

@@ -2,12 +2,13 @@
 
 It draws only the lines that are visible, lays out its columns once per width, and repaints only lines that changed. Its
 selection belongs to a row's key, never to a line number: replacing, sorting or filtering the rows moves the highlight
-along with its row, and when the row is gone nothing is selected until the person moves.
+along with its row, and when the row is gone nothing is selected until the person moves. Marks belong to keys as well,
+and stay with rows that are out of sight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -83,7 +84,8 @@ def changed_cells(before: Strip, after: Strip) -> tuple[int, int]:
 class LiveTable(ScrollView, Generic[Row], can_focus=True):
     """Rows of type `Row`, shown by `cells` (one cell a column), told apart by `key`.
 
-    With `follow`, new rows at the end are scrolled to, as long as the person is at the end.
+    With `follow`, new rows at the end are scrolled to, as long as the person is at the end. With `markable`, rows can
+    be marked, which is shown in a cell of its own before the first column.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -113,6 +115,9 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     class Opened(Moved):
         """A row was asked for, with a double click."""
 
+    class Marked(Moved):
+        """Other rows are marked than before."""
+
     class HeaderClicked(Message):
         """A column's title was clicked."""
 
@@ -133,6 +138,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         cells: Callable[[Row, float], Sequence[Cell]],
         *,
         follow: bool = False,
+        markable: bool = False,
         id: str | None = None,  # noqa: A002 - Textual's own name
     ) -> None:
         super().__init__(id=id)
@@ -140,6 +146,9 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._key = key
         self._cells = cells
         self._follow = follow
+        self._gutter = 1 if markable else 0
+        self._marks: dict[str, None] = {}
+        self._marked_last = ""
         self._rows: Sequence[Row] = ()
         self._lines: dict[str, int] = {}
         self._now = 0.0
@@ -215,6 +224,10 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         line = self._lines.get(self._selected)
         return (line is None or line == len(self._rows) - 1) and self.scroll_offset.y >= self.max_scroll_y
 
+    def has(self, key: str) -> bool:
+        """Whether a row with this key is among the rows."""
+        return key in self._lines
+
     def select(self, key: str) -> bool:
         """Select the row with this key and bring it into view; False if there is none."""
         if key not in self._lines:
@@ -222,8 +235,26 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._go_to(self._lines[key])
         return True
 
+    @property
+    def marks(self) -> Sequence[str]:
+        """The keys of the rows that are marked, in the order of marking, whether or not they are still there."""
+        return tuple(self._marks)
+
+    def mark(self, keys: Iterable[str], *, marked: bool = True) -> None:
+        """Mark these rows, or take their marks away."""
+        before = len(self._marks)
+        for key in keys:
+            if marked:
+                self._marks[key] = None
+            else:
+                self._marks.pop(key, None)
+        if len(self._marks) != before:
+            self.post_message(self.Marked(self))
+            self._repaint()
+
     def forget(self) -> None:
-        """Select nothing, as in the beginning: the rows to come are about something else."""
+        """Select and mark nothing, as in the beginning: the rows to come are about something else."""
+        self.mark(self.marks, marked=False)
         self._selected = ""
         self._line = 0
         self._scroll(0)
@@ -245,6 +276,33 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     def action_move_to_end(self, last: bool) -> None:  # noqa: FBT001 - an action's argument
         """Select the first or the last row."""
         self._go_to(len(self._rows) - 1 if last else 0)
+
+    # Marking
+
+    def action_mark(self) -> None:
+        """Mark the selected row, or take its mark away, and go on to the next."""
+        if self._gutter and self.selected is not None:
+            self._marked_last = self._selected
+            self.mark([self._selected], marked=self._selected not in self._marks)
+            self.action_move(1)
+
+    def action_mark_range(self) -> None:
+        """Mark all rows from the one that was marked last to the selected one."""
+        line, last = self._lines.get(self._selected), self._lines.get(self._marked_last)
+        if self._gutter and line is not None:
+            first, last = sorted((line, line if last is None else last))
+            self.mark(self._key(row) for row in self._rows[first : last + 1])
+            self._marked_last = self._selected
+
+    def action_mark_all(self) -> None:
+        """Mark all rows that are shown; where all of them are, take their marks away."""
+        if self._gutter:
+            keys = self._lines.keys()
+            self.mark(tuple(keys), marked=not keys <= self._marks.keys())
+
+    def action_unmark_all(self) -> None:
+        """Take all marks away, of rows out of sight too."""
+        self.mark(self.marks, marked=False)
 
     def _go_to(self, line: int) -> None:
         if not self._rows:
@@ -275,7 +333,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         if offset is None:
             return
         if offset.y == 0:
-            x = 0
+            x = self._gutter
             for column, width in self._layout:
                 if x <= offset.x <= x + width:
                     self.post_message(self.HeaderClicked(self, column))
@@ -290,7 +348,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     # Drawing
 
     def _resize(self) -> None:
-        self._layout = lay_out(self._columns, self.scrollable_content_region.width)
+        self._layout = lay_out(self._columns, self.scrollable_content_region.width - self._gutter)
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
 
     def on_resize(self) -> None:
@@ -352,6 +410,8 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
             cursor = self.get_component_rich_style(name, partial=True)
         base = self._style(Tone.PLAIN)
         segments = []
+        if self._gutter:
+            segments.append(Segment("*" if self._key(row) in self._marks else " ", self._style(Tone.OURS) + cursor))
         for index, (column, cell_width) in enumerate(self._layout):
             if index:
                 segments.append(Segment(" ", base + cursor))
@@ -361,7 +421,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
 
     def _header_strip(self, width: int) -> Strip:
         style = self.get_component_rich_style("live-table--header")
-        segments = []
+        segments = [Segment(" " * self._gutter, style)]
         for column, cell_width in self._layout:
             arrow = ("▾" if self._sorted[1] else "▴") if column.key == self._sorted[0] else ""
             title = arrow + column.title if column.right else column.title + arrow

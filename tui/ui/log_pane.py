@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input
 
-from tui.model.action import ActionRecord
+from tui.model.action import ActionRecord, BatchRecord
 from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS, cause_tone
 from tui.model.closes import CloseEvent
@@ -68,6 +68,10 @@ class LogPane(Vertical):
         """Show what is new or has changed."""
         self._log.put(news)
         self.refresh_lines()
+
+    def batch_record(self, batch_id: str) -> BatchRecord | None:
+        """What has become of this batch so far."""
+        return self._log.batch(batch_id)
 
     def tick(self, now: float) -> None:
         """Let the hour go on."""

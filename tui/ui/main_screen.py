@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -16,12 +16,14 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from tui.control.plan import Plan, plan
-from tui.model.action import Action, ActionRecord, Outcome
+from tui.control.plan_many import ManyPlan, Marked, plan_many
+from tui.model.action import Action, ActionRecord, BatchRecord, Outcome
 from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
 from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, RoomRow, order_words
-from tui.model.phrases import Tone, age, count, outcome_words, session_words
+from tui.model.log import Told
+from tui.model.phrases import Tone, age, batch_words, count, outcome_words, session_words
 from tui.model.room import Agent, Participant, Room
 from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
@@ -40,6 +42,7 @@ from tui.ui.dialogs import (
 )
 from tui.ui.live_table import LiveTable
 from tui.ui.log_pane import LogPane
+from tui.ui.many_dialogs import BatchDialog, ConfirmManyDialog, target_words
 from tui.ui.rows import (
     OUTCOME_GLYPHS,
     OUTCOME_TONES,
@@ -88,11 +91,13 @@ class MainScreen(Screen[None]):
         """Top to bottom: status, rooms, what is selected, the log, the keys."""
         yield StatusBar(id="status")
         with Vertical(id="rooms-pane", classes="pane"):
-            yield LiveTable[RoomRow](ROOM_COLUMNS, lambda row: row.room.sid, room_cells, id="rooms")
+            yield LiveTable[RoomRow](ROOM_COLUMNS, lambda row: row.room.sid, room_cells, markable=True, id="rooms")
             yield Input(placeholder="words to filter by; Enter keeps, Esc clears", id="filter", compact=True)
         with Horizontal(id="details"):
             with Vertical(id="participants-pane", classes="pane"):
-                yield LiveTable[Participant](PARTICIPANT_COLUMNS, lambda p: p.sid, participant_cells, id="participants")
+                yield LiveTable[Participant](
+                    PARTICIPANT_COLUMNS, lambda p: p.sid, participant_cells, markable=True, id="participants"
+                )
             with VerticalScroll(id="agent-pane", classes="pane", can_focus=True):
                 yield Static(id="agent")
         yield LogPane(self._clock, id="log-pane")
@@ -142,7 +147,7 @@ class MainScreen(Screen[None]):
             self.picture = snapshot
             self._arrange()
         for screen in self.app.screen_stack:
-            if isinstance(screen, ConfirmDialog):
+            if isinstance(screen, ConfirmDialog | ConfirmManyDialog):
                 screen.picture_changed(snapshot)
         self._show_status()
 
@@ -154,19 +159,28 @@ class MainScreen(Screen[None]):
         """What was done in earlier runs."""
         self.log_pane.put(records)
 
-    def take_record(self, record: ActionRecord) -> None:
-        """An action went on or ended; its end is said in a toast, everything in the log."""
-        self.log_pane.put([record])
-        if record.outcome is Outcome.RUNNING:
-            return
-        tone = OUTCOME_TONES[record.outcome]
-        words = (
-            f"{record.action.value} {_target_words(record)}\n{OUTCOME_GLYPHS[record.outcome]} {outcome_words(record)}"
-        )
-        if record.offers:
-            keys = ", ".join(f"{BY_ACTION[offer].keys} {offer.value}" for offer in record.offers)
-            words += f"\nOffered instead: {keys}"
-        calm = tone is Tone.WORKING
+    def take_records(self, records: Sequence[ActionRecord]) -> None:
+        """Actions went on or ended; what has ended is said in a toast, everything in the log."""
+        self.log_pane.put(records)
+        for record in records:
+            if record.batch is None and record.outcome is not Outcome.RUNNING:
+                offers = ", ".join(f"{BY_ACTION[offer].keys} {offer.value}" for offer in record.offers)
+                words = f"{record.action.value} {target_words(record.target)}\n{OUTCOME_GLYPHS[record.outcome]} "
+                words += outcome_words(record) + (f"\nOffered instead: {offers}" if offers else "")
+                self._toast(record.outcome, words)
+        for batch_id in dict.fromkeys(record.batch.id for record in records if record.batch is not None):
+            if (batch := self.log_pane.batch_record(batch_id)) is not None:
+                self._batch_went_on(batch)
+
+    def _batch_went_on(self, batch: BatchRecord) -> None:
+        for screen in self.app.screen_stack:
+            if isinstance(screen, BatchDialog) and screen.record.batch == batch.batch:
+                screen.take_record(batch)
+        if batch.outcome is not Outcome.RUNNING:
+            self._toast(batch.outcome, f"{OUTCOME_GLYPHS[batch.outcome]} {batch_words(batch)}")
+
+    def _toast(self, outcome: Outcome, words: str) -> None:
+        calm = OUTCOME_TONES[outcome] is Tone.WORKING
         self.notify(words, severity="information" if calm else "error", timeout=6 if calm else 20, markup=False)
 
     def _tick(self) -> None:
@@ -195,8 +209,23 @@ class MainScreen(Screen[None]):
         self.rooms.mark_sort(self._order.column, descending=not self._order.reverse)
         pane = self.query_one("#rooms-pane")
         shown = f"{len(rows):,}/{len(self.fleet):,}" if self._filter else f"{len(rows):,}"
-        label(pane, Content(f"Rooms ─ {order_words(self._order)}"), Content(shown))
+        label(pane, Content(f"Rooms ─ {order_words(self._order)}{self._marks_words()}"), Content(shown))
         self._show_details()
+
+    def _marks_words(self) -> str:
+        marks = self.rooms.marks
+        if not marks:
+            return ""
+        gone = sum(1 for sid in marks if sid not in self.picture.rooms)
+        hidden = len(self._hidden_marks())
+        parts = [f"{len(marks):,} marked"]
+        parts += [f"{hidden:,} hidden by the filter"] if hidden else []
+        parts += [f"{gone:,} gone"] if gone else []
+        return " ─ " + ", ".join(parts)
+
+    def _hidden_marks(self) -> Sequence[str]:
+        """The marked rooms that are there, but not among those the filter shows."""
+        return [sid for sid in self.rooms.marks if sid in self.picture.rooms and not self.rooms.has(sid)]
 
     def _show_details(self) -> None:
         room = self.room
@@ -281,6 +310,10 @@ class MainScreen(Screen[None]):
     def _participant_selected(self) -> None:
         self._show_agent()
 
+    @on(LiveTable.Marked, "#rooms")
+    def _room_marked(self) -> None:
+        self._arrange()
+
     @on(LiveTable.Opened)
     def _double_clicked(self) -> None:
         self.action_open()
@@ -320,8 +353,11 @@ class MainScreen(Screen[None]):
                 CloseDialog(title, close_page(entry)), lambda go: self._go_to_room(entry) if go else None
             )
             return
+        if isinstance(entry, BatchRecord):
+            self.app.push_screen(BatchDialog(entry, self._clock))
+            return
         steps = story_page([(step.at, step.text) for step in entry.steps], entry.at)
-        title = f"{entry.action.value} {_target_words(entry)}: {entry.outcome.value}"
+        title = f"{entry.action.value} {target_words(entry.target)}: {entry.outcome.value}"
         self.app.push_screen(StoryDialog(title, steps, entry.offers), lambda action: self._offered(entry, action))
 
     def _offered(self, record: ActionRecord, action: Action | None) -> None:
@@ -453,17 +489,26 @@ class MainScreen(Screen[None]):
         self.app.wake(room.sid if room is not None else None)
 
     def action_copy(self, sid: bool) -> None:  # noqa: FBT001 - an action's argument
-        """Copy the name or SID of what is selected; a name that can't be shown is copied as its SID."""
-        room, participant = self._selected()
-        thing: Room | Participant | None = participant or room
-        if thing is None:
+        """Copy the names or SIDs of what is marked, a line each, or of what is selected.
+
+        A name that can't be shown is copied as its SID.
+        """
+        things: list[Room | Participant] = []
+        for room, participant_sid in self._marked():
+            participant = room.participant(participant_sid) if participant_sid is not None else None
+            things.append(participant or room)
+        if not things:
+            room_, participant = self._selected()
+            things += [thing for thing in (participant or room_,) if thing is not None]
+        if not things:
             self._say("Nothing is selected.")
             return
-        name: Name = thing.name if isinstance(thing, Room) else thing.identity
-        text = thing.sid if sid or name.altered else name.raw
-        self.app.copy_to_clipboard(text)
-        odd = " (the name holds characters that can't be shown)" if name.altered else ""
-        self._say(f"Copied {text}{odd}", calm=True)
+        names: list[Name] = [thing.name if isinstance(thing, Room) else thing.identity for thing in things]
+        texts = [thing.sid if sid or name.altered else name.raw for thing, name in zip(things, names, strict=True)]
+        self.app.copy_to_clipboard("\n".join(texts))
+        odd = " (the name holds characters that can't be shown)" if any(name.altered for name in names) else ""
+        what = texts[0] if len(texts) == 1 else f"{len(texts):,} lines"
+        self._say(f"Copied {what}{odd}", calm=True)
 
     # The log
 
@@ -490,7 +535,10 @@ class MainScreen(Screen[None]):
             return
         self._focus_pane("log")
 
-    def _go_to_room(self, entry: CloseEvent | ActionRecord) -> None:
+    def _go_to_room(self, entry: Told) -> None:
+        if isinstance(entry, BatchRecord):
+            self._say("This is about many rooms: Enter lists them.")
+            return
         sid = entry.room_sid if isinstance(entry, CloseEvent) else entry.target.room_sid
         name = entry.room if isinstance(entry, CloseEvent) else entry.target.room
         if sid not in self.picture.rooms:
@@ -529,8 +577,11 @@ class MainScreen(Screen[None]):
         return not (action in ("act", "stop_actions") and self.app.where.read_only)
 
     def action_act(self, value: str) -> None:
-        """Plan this action on what is selected right now, and ask."""
+        """Plan this action on all that is marked in this pane, or on what is selected right now, and ask."""
         action = Action(value)
+        if self._marks_table() is not None:
+            self._ask_many(action)
+            return
         room, participant = self._selected()
         if room is None:
             self._say("Select a room or a participant first: " + BY_ID["next_pane"].key_words + " goes to the panes.")
@@ -549,8 +600,56 @@ class MainScreen(Screen[None]):
             if name is not None:
                 self._confirm(plan(Action.DISPATCH_AGENT, room, None, self._clock(), agent_name=name))
 
-        names, likely = self._agent_names(room)
+        names, likely = self._agent_names([room])
         self.app.push_screen(ChooseAgentDialog(room.name.safe, names, likely), chosen)
+
+    def _marks_table(self) -> LiveTable[Any] | None:
+        """The table of this pane, if something is marked in it."""
+        tables: dict[str, LiveTable[Any]] = {"rooms": self.rooms, "participants": self.participants}
+        table = tables.get(self._focused_pane())
+        return table if table is not None and table.marks else None
+
+    def _marked(self) -> Sequence[Marked]:
+        """What is marked in this pane and still there."""
+        table, room = self._marks_table(), self.room
+        if table is None:
+            return ()
+        if table is self.rooms:
+            return [(self.picture.rooms[sid], None) for sid in table.marks if sid in self.picture.rooms]
+        return [(room, sid) for sid in table.marks if room is not None and room.participant(sid) is not None]
+
+    def _ask_many(self, action: Action) -> None:
+        """Plan this action on all that is marked, and have it confirmed; for a dispatch, choose the agent first."""
+        marked = self._marked()
+        if not marked:
+            self._say("All that was marked is gone.")
+            return
+
+        def chosen(name: str | None) -> None:
+            if name is not None:
+                self._confirm_many(plan_many(action, marked, self._clock(), agent_name=name))
+
+        if action is Action.DISPATCH_AGENT:
+            rooms = list({room.sid: room for room, _ in marked}.values())
+            names, likely = self._agent_names(rooms)
+            self.app.push_screen(ChooseAgentDialog(count(len(rooms), "room"), names, likely), chosen)
+        else:
+            chosen("")
+
+    def _confirm_many(self, many: ManyPlan) -> None:
+        table = self._marks_table()
+
+        def answered(go: bool | None) -> None:  # noqa: FBT001 - a dialog's answer
+            if go:
+                if table is not None:
+                    # What was meant has been ordered: the next key must not mean them again.
+                    table.action_unmark_all()
+                self.app.carry_out_many(many)
+
+        hidden = len(self._hidden_marks()) if table is self.rooms else 0
+        self.app.push_screen(
+            ConfirmManyDialog(many, hidden, self.app.where.project, self.newest, self._clock), answered
+        )
 
     def action_stop_actions(self) -> None:
         """Stop what is running, between two steps."""
@@ -572,11 +671,12 @@ class MainScreen(Screen[None]):
             return room, agent.participant if agent is not None else None
         return room, None
 
-    def _agent_names(self, room: Room) -> tuple[set[str], str]:
-        """The raw agent names seen in this project, and the one this room most likely needs."""
+    def _agent_names(self, rooms: Sequence[Room]) -> tuple[set[str], str]:
+        """The raw agent names seen in this project, and the one that these rooms most likely need."""
         seen = {dispatch.agent_name.raw for one in self.picture.rooms.values() for dispatch in one.dispatches or ()}
-        own = [dispatch.agent_name.raw for dispatch in room.dispatches or () if not dispatch.jobs]
-        own += [dispatch.agent_name.raw for dispatch in room.dispatches or ()]
+        dispatches = [dispatch for room in rooms for dispatch in room.dispatches or ()]
+        own = [dispatch.agent_name.raw for dispatch in dispatches if not dispatch.jobs]
+        own += [dispatch.agent_name.raw for dispatch in dispatches]
         return seen, next(iter(own), "")
 
     def _confirm(self, planned: Plan) -> None:
@@ -599,11 +699,6 @@ class MainScreen(Screen[None]):
 
 
 PANES = ("rooms", "participants", "agent", "log")
-
-
-def _target_words(record: ActionRecord) -> str:
-    target = record.target
-    return f"{target.identity.safe} in {target.room.safe}" if target.identity is not None else target.room.safe
 
 
 def _no_agent_words(room: Room | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual.message import Message
 
-from tui.model.action import ActionRecord
 from tui.model.snapshot import Snapshot
 
 
@@ -20,12 +19,12 @@ class SnapshotArrived(Message):
         return isinstance(message, SnapshotArrived)
 
 
-class RecordChanged(Message):
-    """An action began, went on or ended."""
+class RecordsChanged(Message):
+    """Actions began, went on or ended; the app has them. One stands for all that are waiting."""
 
-    def __init__(self, record: ActionRecord) -> None:
-        super().__init__()
-        self.record = record
+    def can_replace(self, message: Message) -> bool:
+        """They are picked up together."""
+        return isinstance(message, RecordsChanged)
 
 
 class ClosesChanged(Message):

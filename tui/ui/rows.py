@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tui.model.action import Outcome
+from tui.model.action import BatchRecord, Outcome
 from tui.model.close_phrases import cause_tone, close_words
 from tui.model.closes import CloseEvent
 from tui.model.fleet import RoomRow
@@ -18,6 +18,8 @@ from tui.model.phrases import (
     age,
     agent_names,
     agent_state,
+    batch_words,
+    count,
     outcome_words,
     room_glyph,
     sign_words,
@@ -91,7 +93,7 @@ def room_cells(row: RoomRow, now: float) -> Sequence[Cell]:
     people = f"{room.people_count:,}"
     return (
         (glyph, tone),
-        (_marked(room.name), Tone.STRONG if worst is not None else Tone.PLAIN),
+        (marked_name(room.name), Tone.STRONG if worst is not None else Tone.PLAIN),
         (words or ("not read yet" if unread else ""), SIGN_TONES[worst.code] if worst is not None else Tone.MUTED),
         (f"~{people}" if unread else people, Tone.MUTED if unread or not room.people_count else Tone.PLAIN),
         (agent_names(room), Tone.PLAIN if room.agents else Tone.MUTED),
@@ -129,7 +131,7 @@ def participant_cells(participant: Participant, now: float) -> Sequence[Cell]:
         ("muted " if track.muted else "") + _TRACK_WORDS.get(track.source, track.source) for track in participant.tracks
     )
     return (
-        (_marked(participant.identity), Tone.MUTED if participant.hidden else Tone.PLAIN),
+        (marked_name(participant.identity), Tone.MUTED if participant.hidden else Tone.PLAIN),
         (kind, Tone.MUTED if participant.hidden else Tone.PLAIN),
         (state, tone),
         (tracks or "—", Tone.MUTED),
@@ -147,19 +149,30 @@ def log_cells(line: LogEntry, now: float) -> Sequence[Cell]:  # noqa: ARG001 - t
     if isinstance(entry, CloseEvent):
         return (
             (when, Tone.MUTED),
-            (_marked(entry.room), Tone.PLAIN),
+            (marked_name(entry.room), Tone.PLAIN),
             (entry.agent, Tone.PLAIN),
             (close_words(entry), cause_tone(entry.cause)),
             (entry.by or "—", Tone.OURS if entry.by else Tone.MUTED),
             (span(entry.duration), Tone.MUTED),
         )
+    if isinstance(entry, BatchRecord):
+        outcome = entry.outcome
+        lasted = span(entry.ended_at - entry.batch.at) if outcome is not Outcome.RUNNING else "…"
+        return (
+            (when, Tone.MUTED),
+            (count(entry.batch.size, "target"), Tone.PLAIN),
+            ("—", Tone.MUTED),
+            (f"{OUTCOME_GLYPHS[outcome]} {batch_words(entry)}", OUTCOME_TONES[outcome]),
+            (entry.operator, Tone.OURS),
+            (lasted, Tone.MUTED),
+        )
     target = entry.target
-    who = target.agent_name or (_marked(target.identity) if target.identity is not None else "—")
+    who = target.agent_name or (marked_name(target.identity) if target.identity is not None else "—")
     words = f"{OUTCOME_GLYPHS[entry.outcome]} {entry.action.value}: {outcome_words(entry)}"
     last = entry.steps[-1].at if entry.steps else entry.at
     return (
         (when, Tone.MUTED),
-        (_marked(target.room), Tone.PLAIN),
+        (marked_name(target.room), Tone.PLAIN),
         (who, Tone.PLAIN),
         (words, OUTCOME_TONES[entry.outcome]),
         (entry.operator, Tone.OURS),
@@ -172,7 +185,7 @@ def time_of_day(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 
-def _marked(name: Name) -> str:
+def marked_name(name: Name) -> str:
     """A name whose safe form is not the real one is marked, so that nobody takes it for the real one."""
     return f"⚑{name.safe}" if name.altered else name.safe
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from tui.model.action import BatchRecord
 from tui.model.log import LogEntry
 
 
@@ -22,5 +23,6 @@ def save_log(lines: Iterable[LogEntry], folder: Path, now: float) -> Path:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         for line in lines:
-            file.write(json.dumps(public_record(line.what)) + "\n")
+            told = line.what.records if isinstance(line.what, BatchRecord) else (line.what,)
+            file.writelines(json.dumps(public_record(each)) + "\n" for each in told)
     return path
