@@ -85,7 +85,8 @@ def _changes(part: str, server: Server, dashboard: Dashboard, lengths: Lengths, 
         target = within if strict and budget == product.DEMO_BUDGET else None
         yield Figure(part, f"{name}, p50", quantile(seen, 0.5), "s", note=note)
         yield Figure(part, f"{name}, worst", max(seen), "s", target=target)
-    learned = changes.off_screen(server, dashboard, lengths.changes)
+    if not (learned := changes.off_screen(server, dashboard, lengths.changes)):
+        return
     late = sum(1 for seconds in learned if seconds >= changes.PATIENCE_S)
     name, note = f"change off screen → known, {product.DEMO_BUDGET:,} a minute", f"{len(learned)} changes"
     yield Figure(part, f"{name}, p50", quantile(learned, 0.5), "s", note=note)

@@ -157,7 +157,12 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._empty = ""
         self._sorted = ("", False)
         self._layout: tuple[tuple[Column, int], ...] = ()
+        self._styles: dict[tuple[str, str], Style] = {}
+        """by what is written and on what: to look a style up in the stylesheet takes longer than to write the cell"""
+        self._strips: dict[int, Strip] = {}
+        """the lines of the screen as they are now, as far as they have been made"""
         self._painted: dict[int, Strip] = {}
+        """those that are on the screen"""
 
     # What it shows
 
@@ -193,8 +198,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         if self._sorted == (column, descending):
             return
         self._sorted = (column, descending)
-        self._painted.clear()
-        self.refresh()
+        self._redraw()
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -307,13 +311,15 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     def _go_to(self, line: int) -> None:
         if not self._rows:
             return
+        before = self._lines.get(self._selected, self._line)
         self._select_line(line)
         height = max(1, self.size.height - 1)
         if self._line < self.scroll_offset.y:
             self._scroll(self._line)
         elif self._line >= self.scroll_offset.y + height:
             self._scroll(self._line - height + 1)
-        self._repaint()
+        # If it scrolled, everything is drawn anyway.
+        self._repaint(line - self.scroll_offset.y + 1 for line in (before, self._line))
 
     def _scroll(self, y: float) -> None:
         # By force: Textual scrolls nothing that has no scroll bar yet, and that comes only with the next layout.
@@ -354,14 +360,15 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     def on_resize(self) -> None:
         """Lay the columns out anew, and keep the selection in view."""
         self._resize()
-        self._painted.clear()
-        self.refresh()
+        self._redraw()
         if (line := self._lines.get(self._selected)) is not None and not self._follow:
             self.call_after_refresh(self._go_to, line)
 
     def notify_style_update(self) -> None:
         """Forget what was painted in the old colours."""
         super().notify_style_update()
+        self._styles.clear()
+        self._strips.clear()
         self._painted.clear()
 
     def on_focus(self) -> None:
@@ -375,22 +382,38 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Every line shows something else now."""
         super().watch_scroll_y(old_value, new_value)
+        self._strips.clear()
         self._painted.clear()
 
-    def _repaint(self) -> None:
-        """Have drawn again what reads differently: of a line in which an age went on, only the age."""
-        width = self.size.width
-        for y in range(self.size.height):
-            strip = self._line_strip(y, width)
-            painted = self._painted.get(y)
+    def _redraw(self) -> None:
+        self._strips.clear()
+        self._painted.clear()
+        self.refresh()
+
+    def _repaint(self, lines: Iterable[int] | None = None) -> None:
+        """Have drawn again what reads differently: of a line in which an age went on, only the age.
+
+        `lines` of the screen are looked at; without them, all.
+        """
+        size = self.size
+        for y in range(size.height) if lines is None else lines:
+            self._strips.pop(y, None)
+            if not 0 <= y < size.height:
+                continue
+            strip, painted = self._strip(y), self._painted.get(y)
             if painted != strip:
-                start, end = changed_cells(painted, strip) if painted is not None else (0, width)
+                start, end = changed_cells(painted, strip) if painted is not None else (0, size.width)
                 self.refresh(Region(start, y, end - start, 1))
 
     def render_line(self, y: int) -> Strip:
         """One line of the table: the titles at the top, then the rows."""
-        strip = self._line_strip(y, self.size.width)
-        self._painted[y] = strip
+        strip = self._painted[y] = self._strip(y)
+        return strip
+
+    def _strip(self, y: int) -> Strip:
+        strip = self._strips.get(y)
+        if strip is None:
+            strip = self._strips[y] = self._line_strip(y, self.size.width)
         return strip
 
     def _line_strip(self, y: int, width: int) -> Strip:
@@ -404,20 +427,19 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
             return Strip([Segment(fit("  " + text, width), self._style(Tone.MUTED))], width)
         row = self._rows[line]
         cells = {column.key: cell for column, cell in zip(self._columns, self._cells(row, self._now), strict=True)}
-        cursor = Style()
+        cursor = ""
         if self._key(row) == self._selected:
-            name = "live-table--cursor" if self.has_focus else "live-table--cursor-blurred"
-            cursor = self.get_component_rich_style(name, partial=True)
-        base = self._style(Tone.PLAIN)
+            cursor = "cursor" if self.has_focus else "cursor-blurred"
+        base = self._style(Tone.PLAIN, cursor)
         segments = []
         if self._gutter:
-            segments.append(Segment("*" if self._key(row) in self._marks else " ", self._style(Tone.OURS) + cursor))
+            segments.append(Segment("*" if self._key(row) in self._marks else " ", self._style(Tone.OURS, cursor)))
         for index, (column, cell_width) in enumerate(self._layout):
             if index:
-                segments.append(Segment(" ", base + cursor))
+                segments.append(Segment(" ", base))
             text, tone = cells[column.key]
-            segments.append(Segment(fit(text, cell_width, right=column.right), self._style(tone) + cursor))
-        return Strip(segments).extend_cell_length(width, base + cursor).crop(0, width)
+            segments.append(Segment(fit(text, cell_width, right=column.right), self._style(tone, cursor)))
+        return Strip(segments).extend_cell_length(width, base).crop(0, width)
 
     def _header_strip(self, width: int) -> Strip:
         style = self.get_component_rich_style("live-table--header")
@@ -428,5 +450,11 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
             segments += [Segment(fit(title, cell_width, right=column.right), style), Segment(" ", style)]
         return Strip(segments[:-1]).extend_cell_length(width, style).crop(0, width)
 
-    def _style(self, tone: Tone) -> Style:
-        return self.get_component_rich_style(f"live-table--{tone.value}")
+    def _style(self, tone: Tone, cursor: str = "") -> Style:
+        style = self._styles.get((tone, cursor))
+        if style is None:
+            style = self.get_component_rich_style(f"live-table--{tone.value}")
+            if cursor:
+                style += self.get_component_rich_style(f"live-table--{cursor}", partial=True)
+            self._styles[tone, cursor] = style
+        return style

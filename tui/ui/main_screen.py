@@ -269,9 +269,11 @@ class MainScreen(Screen[None]):
 
     def _write_agent(self, content: Content) -> None:
         text = self.query_one("#agent", Static)
+        # Filled up to the pane: only a page that is longer than that changes the layout, which takes 20 ms.
+        missing = self.query_one("#agent-pane").size.height - 1 - content.plain.count("\n")
+        content += Content("\n" * max(0, missing))
         before = str(text.content)
         if content.plain != before:
-            # A page of another length is laid out anew; an age that goes on is not worth that.
             text.update(content, layout=content.plain.count("\n") != before.count("\n"))
 
     def _agent_shown(self) -> Agent | None:
