@@ -86,6 +86,26 @@ def test_a_room_that_was_not_read_again_stays_the_same_object() -> None:
     in_virtual_time(scenario())
 
 
+def test_rooms_on_screen_are_shown_before_others_that_take_longer() -> None:
+    async def scenario() -> None:
+        gateway, screen = FakeGateway(["seen", "slow"]), Screen()
+        gateway.participants["seen"] = gateway.participants["slow"] = (person("ann"),)
+        gateway.delays[PARTICIPANTS, "slow"] = 0.8
+        poller = poller_of(gateway, screen)
+        poller.watch(["RM_seen"], None)
+        last = await poller.poll()
+        (early,) = screen.snapshots
+        assert early.number < last.number
+        assert early.rooms["RM_seen"] is last.rooms["RM_seen"]
+        assert early.rooms["RM_seen"].participants is not None
+        assert early.rooms["RM_slow"].participants is None
+        assert last.at - early.at >= 0.8
+        await poller.poll()
+        assert len(screen.snapshots) == 1, "nothing was slower than what is on screen"
+
+    in_virtual_time(scenario())
+
+
 def test_a_listing_that_changed_keeps_what_was_read() -> None:
     async def scenario() -> None:
         gateway = FakeGateway(["one"])

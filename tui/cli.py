@@ -280,12 +280,14 @@ def _log() -> None:
 
 
 def _run(app: Supervisor) -> None:
+    from tui.garbage import keep_collections_short
     from tui.ui.terminal import end_with_terminal, has_terminal
 
     if not has_terminal():
         click.echo("lk-tui: the dashboard needs a terminal: without one, use `lk-tui rooms`", err=True)
         sys.exit(EXIT_USAGE)
     end_with_terminal()
+    keep_collections_short()
     app.run()
     sys.exit(app.return_code or 0)
 

@@ -38,6 +38,7 @@ _TRACK_TYPES = {number: name.lower() for name, number in models_pb.TrackType.ite
 _JOB_STATUSES = {number: name.removeprefix("JS_").lower() for name, number in agent_pb.JobStatus.items()}
 _DISCONNECT_REASONS = {number: name for name, number in models_pb.DisconnectReason.items()}
 _FRESH_S = 2.0
+_NO_ATTRIBUTES: Mapping[str, str] = {}
 _KIND_OF = {kind.value: kind for kind in Kind}
 _STATE_OF = {state.value: state for state in ParticipantState}
 _SESSION_OF = {state.value: state for state in SessionState}
@@ -69,9 +70,7 @@ def participant(message: models_pb.ParticipantInfo) -> Participant:
         name=safe_text(message.name),
         tracks=tuple(_track(track) for track in message.tracks),
         hidden=message.permission.hidden,
-        attributes={
-            safe_text(key, TEXT_LIMIT): safe_text(value, TEXT_LIMIT) for key, value in message.attributes.items()
-        },
+        attributes=_attributes(message.attributes),
         metadata=safe_text(message.metadata, TEXT_LIMIT),
         agent=_agent_facts(message.attributes) if kind is Kind.AGENT else None,
     )
@@ -137,6 +136,11 @@ def _track(message: models_pb.TrackInfo) -> Track:
     if source == "unknown":
         source = _TRACK_TYPES.get(message.type, "unknown")
     return Track(safe_text(message.sid), source, message.muted)
+
+
+def _attributes(told: Mapping[str, str]) -> Mapping[str, str]:
+    # Most people have none, and there can be 100,000 of them.
+    return {safe_text(key, TEXT_LIMIT): safe_text(value, TEXT_LIMIT) for key, value in told.items()} or _NO_ATTRIBUTES
 
 
 def _agent_facts(attributes: Mapping[str, str]) -> AgentFacts:

@@ -97,14 +97,16 @@ class Poller:
         try:
             while True:
                 self._woken.clear()
-                snapshot = await self.poll()
-                try:
-                    self._publish(snapshot)
-                except Exception:  # noqa: BLE001 - a fault of the screen's must not end the supervision
-                    _log.exception("snapshot %d could not be shown", snapshot.number)
+                self._tell(await self.poll())
                 await self._pause()
         finally:
             await self.close()
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        try:
+            self._publish(snapshot)
+        except Exception:  # noqa: BLE001 - a fault of the screen's must not end the supervision
+            _log.exception("snapshot %d could not be shown", snapshot.number)
 
     async def close(self) -> None:
         """End all reads under way; `run` does so by itself."""
@@ -138,7 +140,10 @@ class Poller:
         self._woken.set()
 
     async def poll(self) -> Snapshot:
-        """One cycle. Never raises for a failure: the snapshot says it, and keeps the last good rooms."""
+        """One cycle. Never raises for a failure: the snapshot says it, and keeps the last good rooms.
+
+        A snapshot with the rooms on screen is published on the way, where others take longer.
+        """
         async with self._polling:
             await self._afford(Share.LISTING)
             self._began = _monotonic()
@@ -146,7 +151,7 @@ class Poller:
             failure: Failure | None = None
             try:
                 listed_at = await self._list_rooms()
-                await self._read_rooms()
+                await self._read_rooms(listed_at)
                 self._keep(listed_at)
             except GatewayError as error:
                 failure = error.failure
@@ -225,16 +230,22 @@ class Poller:
 
     # The rooms
 
-    async def _read_rooms(self) -> None:
+    async def _read_rooms(self, listed_at: float) -> None:
         """Read what is due; return when all of it has arrived, or in time to publish without the late ones."""
         until = _monotonic() + min(self._interval, ROOM_WAIT_S)
         self._fresh.clear()
         probes = self._probing.due(self._schedule.visible, self._schedule.opened, self._began, self._interval)
         self._agenda = self._schedule.plan(self._began, self._interval, self._budget.affordable + CONCURRENCY, probes)
+        on_screen = {self._schedule.opened, *self._schedule.visible}
+        awaited = {read.key for read in self._agenda if read.kind is not Kind.PROBE and read.sid in on_screen}
         self._start_reads()
         while self._fresh and (left := until - _monotonic()) > 0:
             await asyncio.wait(self._fresh, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             self._start_reads()
+            if awaited and self._fresh and awaited.isdisjoint((*self._under_way, *(read.key for read in self._agenda))):
+                awaited.clear()
+                self._keep(listed_at)
+                self._tell(self._snapshot(None))
         # What is still to do is planned anew, by what will matter then.
         self._agenda.clear()
 

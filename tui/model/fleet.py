@@ -28,10 +28,16 @@ STALE_TURNS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RoomRow:
-    """A room and what is wrong with it, with its name and with all that a filter looks at, both casefolded."""
+    """A room and what is wrong with it, and what is shown of it, worked out once: however many are sorted.
+
+    `name` and `text`, all that a filter looks at, are casefolded.
+    """
 
     room: Room
     signs: tuple[Sign, ...]
+    people: int
+    agents: str
+    state: str
     name: str = field(repr=False)
     text: str = field(repr=False)
 
@@ -55,7 +61,7 @@ class Totals:
 
     def count(self, row: RoomRow, by: int) -> None:
         """Add a room (`by` is 1), or take it away (-1)."""
-        self.people += by * row.room.people_count
+        self.people += by * row.people
         for participant in row.room.participants or ():
             if participant.is_agent:
                 self.agents += by
@@ -74,9 +80,9 @@ def _trouble(row: RoomRow) -> tuple[int, float]:
 _SORT_KEYS: Mapping[str, tuple[str, Callable[[RoomRow], Any]]] = {
     "sign": ("trouble first", _trouble),
     "room": ("by name", lambda _: 0),
-    "people": ("most people first", lambda row: -row.room.people_count),
-    "agent": ("by agent", lambda row: agent_names(row.room).casefold()),
-    "state": ("by agent's state", lambda row: agent_state(row.room)),
+    "people": ("most people first", lambda row: -row.people),
+    "agent": ("by agent", lambda row: row.agents.casefold()),
+    "state": ("by agent's state", lambda row: row.state),
     "age": ("newest first", lambda row: -row.room.created_at),
     "checked": ("longest unread first", lambda row: row.room.checked_at or 0.0),
 }
@@ -105,7 +111,10 @@ class Fleet:
         self._order = TROUBLE_FIRST
         self._words: Sequence[str] = ()
         self._places: list[tuple[Any, ...]] = []
-        self._shown: list[RoomRow] = []
+        """of all rooms, sorted; `_sorted` are their rows"""
+        self._sorted: list[RoomRow] = []
+        self._shown: list[RoomRow] | None = None
+        """of these, those that match; None: to be worked out"""
         self.totals = Totals()
 
     def __len__(self) -> int:
@@ -117,8 +126,12 @@ class Fleet:
 
     @property
     def shown(self) -> Sequence[RoomRow]:
-        """The rooms that match the filter, in their order: a copy, which stays as it is."""
-        return self._shown[::-1] if self._order.reverse else self._shown[:]
+        """The rooms that match the filter, in their order: it stays as it is."""
+        if self._shown is None:
+            self._shown = [row for row in self._sorted if self._matches(row)] if self._words else self._sorted[:]
+            if self._order.reverse:
+                self._shown.reverse()
+        return self._shown
 
     # What is there
 
@@ -159,14 +172,15 @@ class Fleet:
     def arrange(self, order: Order, text: str) -> None:
         """Show the rooms that hold every word of `text`, in any case, anywhere in them, in this order."""
         words = text.casefold().split()
-        if (order.column, words) == (self._order.column, self._words):
-            self._order = order
+        if (order, words) == (self._order, self._words):
             return
-        self._order, self._words = order, words
-        placed = [(self._place(row), row) for row in self._rows.values() if self._matches(row)]
-        placed.sort(key=itemgetter(0))
-        self._places = [place for place, _ in placed]
-        self._shown = [row for _, row in placed]
+        before, self._order, self._words = self._order, order, words
+        self._shown = None
+        if order.column != before.column:
+            placed = [(self._place(row), row) for row in self._sorted]
+            placed.sort(key=itemgetter(0))
+            self._places = [place for place, _ in placed]
+            self._sorted = [row for _, row in placed]
 
     def _place(self, row: RoomRow) -> tuple[Any, ...]:
         return _SORT_KEYS[self._order.column][1](row), row.name, row.room.sid
@@ -188,11 +202,11 @@ class Fleet:
             self.totals.count(was, -1)
         self._rows[room.sid] = row
         self.totals.count(row, 1)
-        if self._matches(row):
-            place = self._place(row)
-            at = bisect_left(self._places, place)
-            self._places.insert(at, place)
-            self._shown.insert(at, row)
+        place = self._place(row)
+        at = bisect_left(self._places, place)
+        self._places.insert(at, place)
+        self._sorted.insert(at, row)
+        self._shown = None
 
     def _drop(self, sid: str) -> None:
         row = self._rows.pop(sid)
@@ -200,10 +214,10 @@ class Fleet:
         self.totals.count(row, -1)
 
     def _hide(self, row: RoomRow) -> None:
-        if self._matches(row):
-            at = bisect_left(self._places, self._place(row))
-            del self._places[at]
-            del self._shown[at]
+        at = bisect_left(self._places, self._place(row))
+        del self._places[at]
+        del self._sorted[at]
+        self._shown = None
 
 
 def arranged(rooms: Mapping[str, Room], now: float, thresholds: Thresholds) -> Sequence[RoomRow]:
@@ -217,7 +231,8 @@ def arranged(rooms: Mapping[str, Room], now: float, thresholds: Thresholds) -> S
 def row_of(room: Room, now: float, thresholds: Thresholds, kicks: Kicks) -> RoomRow:
     """A room's row at `now`."""
     found = signs(room, now, thresholds, kicks)
-    return RoomRow(room, found, room.name.safe.casefold(), _text(room, found))
+    people, agents, state = room.people_count, agent_names(room), agent_state(room)
+    return RoomRow(room, found, people, agents, state, room.name.safe.casefold(), _text(room, found))
 
 
 def _text(room: Room, found: Sequence[Sign]) -> str:

@@ -16,8 +16,6 @@ from tui.model.phrases import (
     STATE_TONES,
     Tone,
     age,
-    agent_names,
-    agent_state,
     batch_words,
     count,
     outcome_words,
@@ -88,15 +86,15 @@ def room_cells(row: RoomRow, now: float) -> Sequence[Cell]:
     words = sign_words(worst, now) if worst is not None else ""
     if len(row.signs) > 1:
         words += f"  +{len(row.signs) - 1}"
-    state = agent_state(room)
+    state = row.state
     unread = room.participants is None
-    people = f"{room.people_count:,}"
+    people = f"{row.people:,}"
     return (
         (glyph, tone),
         (marked_name(room.name), Tone.STRONG if worst is not None else Tone.PLAIN),
         (words or ("not read yet" if unread else ""), SIGN_TONES[worst.code] if worst is not None else Tone.MUTED),
-        (f"~{people}" if unread else people, Tone.MUTED if unread or not room.people_count else Tone.PLAIN),
-        (agent_names(room), Tone.PLAIN if room.agents else Tone.MUTED),
+        (f"~{people}" if unread else people, Tone.MUTED if unread or not row.people else Tone.PLAIN),
+        (row.agents, Tone.MUTED if row.agents in ("—", "?") else Tone.PLAIN),
         (state or "—", STATE_TONES.get(state, Tone.MUTED)),
         (age(now - room.created_at), Tone.MUTED),
         (_checked(room, now), Tone.MUTED),

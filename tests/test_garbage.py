@@ -1,0 +1,41 @@
+"""Collections stay short, and nothing is lost by that: run in a process of its own, for it changes the whole process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import gc, time, weakref
+from tui.garbage import LONG_S, keep_collections_short
+
+class Thing:
+    pass
+
+model = [(Thing(), [number]) for number in range(400_000)]
+keep_collections_short()
+began = time.perf_counter()
+gc.collect()
+long = time.perf_counter() - began
+assert long > LONG_S
+assert gc.get_freeze_count() > 800_000
+began = time.perf_counter()
+gc.collect()
+short = time.perf_counter() - began
+assert short < long / 3, (short, long)
+
+gone = weakref.ref(model[0][0])
+model.clear()
+assert gone() is None, "what is set aside is freed with its last reference"
+
+young = Thing()
+young.itself = young
+gone = weakref.ref(young)
+del young
+gc.collect()
+assert gone() is None, "and a new cycle is still found"
+"""
+
+
+def test_what_survives_a_long_collection_is_not_looked_at_again() -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)
