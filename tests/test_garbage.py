@@ -1,4 +1,4 @@
-"""Collections stay short, and nothing is lost by that: run in a process of its own, for it changes the whole process."""
+"""Collections stay short, and nothing is lost by that. In a process of its own: it changes the whole process."""
 
 from __future__ import annotations
 

@@ -173,7 +173,8 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._rows = rows
         self._now = now
         self._empty = empty
-        self._lines = {self._key(row): line for line, row in enumerate(rows)}
+        # Of 10,000 rows this is most of the work: without a loop of Python's.
+        self._lines = dict(zip(map(self._key, rows), range(len(rows)), strict=True))
         self._resize()
         if self._follow:
             if at_end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -91,12 +92,12 @@ class MainScreen(Screen[None]):
         """Top to bottom: status, rooms, what is selected, the log, the keys."""
         yield StatusBar(id="status")
         with Vertical(id="rooms-pane", classes="pane"):
-            yield LiveTable[RoomRow](ROOM_COLUMNS, lambda row: row.room.sid, room_cells, markable=True, id="rooms")
+            yield LiveTable[RoomRow](ROOM_COLUMNS, attrgetter("room.sid"), room_cells, markable=True, id="rooms")
             yield Input(placeholder="words to filter by; Enter keeps, Esc clears", id="filter", compact=True)
         with Horizontal(id="details"):
             with Vertical(id="participants-pane", classes="pane"):
                 yield LiveTable[Participant](
-                    PARTICIPANT_COLUMNS, lambda p: p.sid, participant_cells, markable=True, id="participants"
+                    PARTICIPANT_COLUMNS, attrgetter("sid"), participant_cells, markable=True, id="participants"
                 )
             with VerticalScroll(id="agent-pane", classes="pane", can_focus=True):
                 yield Static(id="agent")
@@ -146,6 +147,7 @@ class MainScreen(Screen[None]):
                 await asyncio.sleep(0)
             self.picture = snapshot
             self._arrange()
+            await asyncio.sleep(0)
         for screen in self.app.screen_stack:
             if isinstance(screen, ConfirmDialog | ConfirmManyDialog):
                 screen.picture_changed(snapshot)
