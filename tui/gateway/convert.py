@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 from livekit.protocol import agent as agent_pb
@@ -139,8 +140,8 @@ def _track(message: models_pb.TrackInfo) -> Track:
 
 
 def _attributes(told: Mapping[str, str]) -> Mapping[str, str]:
-    # Most people have none, and there can be 100,000 of them.
-    return {safe_text(key, TEXT_LIMIT): safe_text(value, TEXT_LIMIT) for key, value in told.items()} or _NO_ATTRIBUTES
+    # There can be 100,000 participants: those without attributes share one mapping, the others the attributes' names.
+    return {intern(safe_text(key, TEXT_LIMIT)): safe_text(told[key], TEXT_LIMIT) for key in told} or _NO_ATTRIBUTES
 
 
 def _agent_facts(attributes: Mapping[str, str]) -> AgentFacts:
