@@ -16,7 +16,7 @@ from tui.model.phrases import SIGN_GLYPHS, SIGN_NAMES, SIGN_TONES, Tone, age, co
 from tui.model.signs import WORST_FIRST
 from tui.model.snapshot import Snapshot
 from tui.ui.commands import COMMANDS, Command
-from tui.ui.tones import STYLES, toned
+from tui.ui.tones import STYLES, reads_the_same, toned
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,16 @@ class StatusBar(Widget):
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
         self._standing: Standing | None = None
-        self._written = ("", "")
+        self._written = (Content(""), Content(""))
 
     def show(self, standing: Standing) -> None:
-        """Say how things stand; of the two lines only one that reads differently is drawn again."""
+        """Say how things stand; of the two lines only what reads differently is drawn again."""
         self._standing = standing
         before, lines = self._written, self._lines(standing)
         for y, (old, new) in enumerate(zip(before, lines, strict=True)):
-            if new.markup != old:
-                self.refresh(Region(0, y, self.size.width, 1))
+            if not reads_the_same(old, new):
+                same = _same_cells(old, new)
+                self.refresh(Region(same, y, self.size.width - same, 1))
 
     def render(self) -> Content:
         """Both lines, cut to the width with the least needed parts left out."""
@@ -65,7 +66,7 @@ class StatusBar(Widget):
 
     def _lines(self, standing: Standing) -> tuple[Content, Content]:
         place, counts = self._place(standing), self._counts(standing)
-        self._written = (place.markup, counts.markup)
+        self._written = (place, counts)
         return place, counts
 
     def _place(self, standing: Standing) -> Content:
@@ -81,7 +82,9 @@ class StatusBar(Widget):
         if where.insecure:
             badges.append((" NO TLS ", "bold $text on $warning-muted"))
         live, tone = freshness(standing.newest, standing.now)
-        pace = f"{standing.newest.interval:.0f}s poll  {standing.newest.requests}/{standing.newest.budget} req/min"
+        # By tens: it goes up and down with every poll, and a line is not written anew for that.
+        requests = round(standing.newest.requests, -1)
+        pace = f"{standing.newest.interval:.0f}s poll  {requests}/{standing.newest.budget} req/min"
         width = self.size.width - 2
         left_badges = sum(len(text) + 1 for text, _ in badges)
         right = f"{live}  {pace}" if width - left_badges - cell_len(where.url) > 64 else live
@@ -125,6 +128,13 @@ class StatusBar(Widget):
         while len(counts) > 1 and sum(map(len, counts)) + sum(len(text) for text, _ in troubles) > self.size.width:
             counts.pop()
         return toned(("".join(counts), Tone.PLAIN), *troubles)
+
+
+def _same_cells(old: Content, new: Content) -> int:
+    """How many cells at the beginning of two lines look the same."""
+    pairs = zip(old.plain, new.plain, strict=False)
+    length = next((index for index, (was, now) in enumerate(pairs) if was != now), 0)
+    return cell_len(new.plain[:length]) if reads_the_same(old[:length], new[:length]) else 0
 
 
 STALE_AFTER_INTERVALS = 2.5

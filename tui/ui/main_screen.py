@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from tui.control.plan import Plan, plan
 from tui.control.plan_many import ManyPlan, Marked, plan_many
@@ -41,6 +41,7 @@ from tui.ui.dialogs import (
     lines_page,
     story_page,
 )
+from tui.ui.lines import Lines
 from tui.ui.live_table import LiveTable
 from tui.ui.log_pane import LogPane
 from tui.ui.many_dialogs import BatchDialog, ConfirmManyDialog, target_words
@@ -100,7 +101,7 @@ class MainScreen(Screen[None]):
                     PARTICIPANT_COLUMNS, attrgetter("sid"), participant_cells, markable=True, id="participants"
                 )
             with VerticalScroll(id="agent-pane", classes="pane", can_focus=True):
-                yield Static(id="agent")
+                yield Lines(id="agent")
         yield LogPane(self._clock, id="log-pane")
         yield KeyBar()
 
@@ -270,13 +271,9 @@ class MainScreen(Screen[None]):
         self._write_agent(fields(_agent_lines(agent, self._clock()), label_width=8, width=width))
 
     def _write_agent(self, content: Content) -> None:
-        text = self.query_one("#agent", Static)
         # Filled up to the pane: only a page that is longer than that changes the layout, which takes 20 ms.
         missing = self.query_one("#agent-pane").size.height - 1 - content.plain.count("\n")
-        content += Content("\n" * max(0, missing))
-        before = str(text.content)
-        if content.plain != before:
-            text.update(content, layout=content.plain.count("\n") != before.count("\n"))
+        self.query_one("#agent", Lines).show(content + Content("\n" * max(0, missing)))
 
     def _agent_shown(self) -> Agent | None:
         room = self.room

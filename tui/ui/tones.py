@@ -26,6 +26,11 @@ def toned(*parts: tuple[str, Tone]) -> Content:
     return Content.assemble(*((text, STYLES[tone]) for text, tone in parts))
 
 
+def reads_the_same(one: Content, other: Content) -> bool:
+    """Whether two texts look the same. Content's own `==` leaves the styles out."""
+    return one.plain == other.plain and one.spans == other.spans
+
+
 def label(pane: Widget, title: Content | None = None, subtitle: Content | None = None) -> None:
     """Write on the pane's border. Only what is new: Textual 8.2.8 draws the whole pane again, whatever it is told."""
     if title is not None and title.markup != pane.border_title:
