@@ -18,12 +18,12 @@ class Lengths:
 
     rooms: tuple[int, ...] = (100, 1_000, 10_000)
     real_rooms: int = 10_000
-    starts: int = 5
-    changes: int = 6
+    starts: int = 4
+    changes: int = 4
     closes: int = 4
     warming: float = 4.0
-    churning: float = 12.0
-    typing: float = 14.0
+    churning: float = 8.0
+    typing: float = 10.0
     idle: float = 14.0
 
     @property
