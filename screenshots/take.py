@@ -59,6 +59,7 @@ SHOTS = (
     Shot("log-80x24", (80, 24), ("shift+tab",)),
     Shot("close", (120, 40), ("shift+tab", "g", "enter"), png=True),
     Shot("causes", (120, 40), ("f",)),
+    Shot("tear-down-many", (120, 40), ("asterisk", "T")),
     Shot("sources", (120, 40), ("i",)),
     Shot("help", (120, 40), ("question_mark",)),
 )

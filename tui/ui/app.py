@@ -13,6 +13,7 @@ from rich.text import Text
 from textual import events
 from textual.app import App, SystemCommand
 from textual.screen import Screen
+from textual.timer import Timer
 
 from tui.config import Sources
 from tui.model.action import ActionRecord
@@ -24,7 +25,7 @@ from tui.settings import Connection, SettingsError
 from tui.ui.bars import Where
 from tui.ui.commands import COMMANDS, Group
 from tui.ui.main_screen import MainScreen
-from tui.ui.messages import ClosesChanged, RecordsChanged, SnapshotArrived
+from tui.ui.messages import LogChanged, SnapshotArrived
 from tui.ui.theme import THEME
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from tui.history.store import History
     from tui.watch import Watch
 
+LOG_EVERY_S = 0.1
+"""Between two changes of the log, when a thousand events a second come in."""
 EXIT_USAGE = 2
 EXIT_CODES = {FailureKind.AUTHENTICATION: 3, FailureKind.UNREACHABLE: 4, FailureKind.NOT_LIVEKIT: 4}
 """With what the program ends when the very first poll fails for good. Later failures never end it."""
@@ -75,6 +78,7 @@ class Supervisor(App[None]):
         self._arrived = asyncio.Event()
         self._closes_to_show: dict[str, CloseEvent] = {}
         self._records_to_show: dict[int, ActionRecord] = {}
+        self._log_pause: Timer | None = None
         self._control: Control | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._asked_to_quit = False
@@ -146,13 +150,13 @@ class Supervisor(App[None]):
 
     def _publish_closes(self, events: Sequence[CloseEvent]) -> None:
         self._closes_to_show.update((event.participant_sid, event) for event in events)
-        self.post_message(ClosesChanged())
+        self.post_message(LogChanged())
 
     def _publish_record(self, record: ActionRecord) -> None:
         if self._watch is not None:
             self._watch.take_record(record)
         self._records_to_show[record.id] = record
-        self.post_message(RecordsChanged())
+        self.post_message(LogChanged())
 
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
         """Show it; a first picture that fails for good ends the program."""
@@ -175,15 +179,22 @@ class Supervisor(App[None]):
             self._arrived.clear()
             await self.main.take_snapshot(self._newest)
 
-    def on_closes_changed(self) -> None:
-        """Show what is new in the log."""
-        events, self._closes_to_show = self._closes_to_show, {}
-        self.main.take_closes(tuple(events.values()))
+    def on_log_changed(self) -> None:
+        """Show what is new in the log: at once, unless more comes than an eye can follow."""
+        if self._log_pause is None:
+            self._show_log()
 
-    def on_records_changed(self) -> None:
-        """Show how actions go: of many steps at once, the last of each."""
+    def _show_log(self) -> None:
+        self._log_pause = None
+        events, self._closes_to_show = self._closes_to_show, {}
         records, self._records_to_show = self._records_to_show, {}
-        self.main.take_records(tuple(records.values()))
+        if not events and not records:
+            return
+        if events:
+            self.main.take_closes(tuple(events.values()))
+        if records:
+            self.main.take_records(tuple(records.values()))
+        self._log_pause = self.set_timer(LOG_EVERY_S, self._show_log)
 
     # What the screen needs to know, and may order
 

@@ -262,7 +262,8 @@ class MainScreen(Screen[None]):
         room = self.room
         if agent is None or room is None:
             label(pane, Content("Agent"))
-            self._write_agent(toned((_no_agent_words(room), Tone.MUTED)))
+            words = toned((_no_agent_words(room), Tone.MUTED))
+            self._write_agent(Content("\n").join(words.wrap(max(1, pane.scrollable_content_region.width))))
             return
         more = len(room.agents)
         title = f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "")

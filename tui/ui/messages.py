@@ -19,17 +19,9 @@ class SnapshotArrived(Message):
         return isinstance(message, SnapshotArrived)
 
 
-class RecordsChanged(Message):
-    """Actions began, went on or ended; the app has them. One stands for all that are waiting."""
+class LogChanged(Message):
+    """Actions went on, ends of sessions are new, or more is known of them; the app has them. One stands for all."""
 
     def can_replace(self, message: Message) -> bool:
         """They are picked up together."""
-        return isinstance(message, RecordsChanged)
-
-
-class ClosesChanged(Message):
-    """Ends of sessions are new, or more is known of them; the app has them. One stands for all that are waiting."""
-
-    def can_replace(self, message: Message) -> bool:
-        """They are picked up together."""
-        return isinstance(message, ClosesChanged)
+        return isinstance(message, LogChanged)
