@@ -67,8 +67,16 @@ async def test_a_range_is_marked_from_the_one_marked_last() -> None:
     async with on_pictures(picture(*NAMES)) as shown:
         await shown.press("j", "space", "j", "m")
         assert marked(shown) == ["bravo", "charlie", "delta"]
-        await shown.press("u", "g", "m")
-        assert marked(shown) == ["alpha", "bravo", "charlie", "delta"], "back to the one marked last, the way up too"
+        await shown.press("u", "G", "k", "space", "g", "m")
+        assert marked(shown) == ["alpha", "bravo", "charlie", "delta"], "the way up too"
+
+
+async def test_a_range_does_not_begin_at_what_was_unmarked_since() -> None:
+    async with on_pictures(picture(*NAMES)) as shown:
+        await shown.press("space", "u", "G", "m")
+        assert marked(shown) == ["echo"]
+        await shown.press("g", "space", "g", "space", "G", "u", "m")
+        assert marked(shown) == ["echo"]
 
 
 async def test_all_that_the_filter_shows_is_marked_and_unmarked() -> None:

@@ -155,3 +155,14 @@ def test_by_difference_is_the_same_as_from_scratch(
 def test_an_order_does_not_depend_on_the_order_before(rooms: list[Room], by: str, reverse: bool) -> None:  # noqa: FBT001
     order = Order(by, reverse)
     assert fleet_of(*rooms, order=order).shown == fleet_of(*ROOMS, order=order).shown
+
+
+def test_a_room_that_is_read_again_and_again_is_due_once() -> None:
+    limits = Thresholds()
+    fleet = Fleet(limits)
+    for seconds in range(0, 3600, 2):
+        now = NOW + seconds
+        for _ in fleet.take({"RM_r": room("r", person(), agent(), checked_at=now)}, now, {}):
+            pass
+    kept = limits.stale_s / 2 + 2
+    assert len(fleet._due) <= kept, "what it was due for before is not looked at, and gone when that time has come"

@@ -85,3 +85,11 @@ def test_everyone_who_is_hit_is_counted() -> None:
     many = plan_many(Action.DISPATCH_AGENT, [(one, None) for one in rooms(2)], NOW, agent_name="intake")
     assert many.effects == ("A worker named intake is asked for an agent, for each of 2 rooms.",)
     assert [plan.agent_name for plan in many.plans] == ["intake", "intake"]
+
+
+def test_what_is_done_to_a_room_is_done_once_however_many_of_its_participants_are_marked() -> None:
+    call = served("call", person("bob", sid="PA_bob"))
+    marked = [(call, "PA_bob"), (call, "PA_agent-call"), (call, None)]
+    for action in (Action.DELETE_ROOM, Action.TEAR_DOWN, Action.DISPATCH_AGENT):
+        (plan,) = plan_many(action, marked, NOW).plans
+        assert (plan.target.room_sid, plan.target.participant_sid) == ("RM_call", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +28,8 @@ from tui.model.signs import Kick, Kicks
 from tui.model.text import Name
 
 __all__ = ["RECORDS_KEPT", "Control", "Patience"]
+
+_log = logging.getLogger(__name__)
 
 RECORDS_KEPT = 20_000
 """Records, and kicks, beyond this number are forgotten, the oldest finished ones first."""
@@ -85,11 +88,21 @@ class Control:
         batch = Batch(uuid.uuid4().hex[:12], len(many.plans), self._clock())
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def one(plan: Plan) -> ActionRecord:
-            async with _slot(slots) as free:
-                if self._batches[batch.id]:
-                    return self._never_begun(plan, batch)
-                return await self._carry_out(plan, batch, free)
+        async def one(plan: Plan) -> ActionRecord | None:
+            begun = False
+            try:
+                async with _slot(slots) as free:
+                    if self._batches[batch.id]:
+                        return self._never_begun(plan, batch)
+                    begun = True
+                    return await self._carry_out(plan, batch, free)
+            except asyncio.CancelledError:
+                if not begun:
+                    self._never_begun(plan, batch)
+                raise
+            except Exception:  # noqa: BLE001 - one target's fault must not cut the others off in mid-change
+                _log.exception("an action of a batch failed by our own fault")
+                return None
 
         self._batches[batch.id] = False
         try:
@@ -97,7 +110,7 @@ class Control:
                 tasks = [group.create_task(one(plan)) for plan in many.plans]
         finally:
             del self._batches[batch.id]
-        return tuple(task.result() for task in tasks)
+        return tuple(record for task in tasks if (record := task.result()) is not None)
 
     async def _carry_out(self, plan: Plan, batch: Batch | None, only_watching: Callable[[], None]) -> ActionRecord:
         progress = self._begin(plan, batch)

@@ -40,13 +40,15 @@ class ManyPlan:
 def plan_many(action: Action, marked: Iterable[Marked], now: float, *, agent_name: str = "") -> ManyPlan:
     """What `action` would do to all that is marked; `now` is seconds since 1970, `agent_name` as for `plan`.
 
-    What is done to an agent is done to every agent of a marked room. A dispatch that ends several of them is deleted
-    once.
+    What is done to an agent is done to every agent of a marked room, what is done to a room once, however many of its
+    participants are marked. A dispatch that ends several agents is deleted once.
     """
     rooms: dict[str, Room] = {}
     plans: list[Plan] = []
     blocked: list[Plan] = []
     dispatches: set[str] = set()
+    if action not in _AGENTS_ACTIONS:
+        marked = [(room, None) for room in {room.sid: room for room, _ in marked}.values()]
     for room, sid in marked:
         rooms[room.sid] = room
         for each in _plans(action, room, sid, now, agent_name):

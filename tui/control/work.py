@@ -174,6 +174,8 @@ class Work:
             self.progress.checkpoint()
             last = seconds_now() >= deadline
             pause = poll if poll is not None else self.patience.poll_s
+            # In step with all others that look as often, so that they can share a request.
+            wait = pause - seconds_now() % pause
             try:
                 found = await look()
                 self.unread = ""
@@ -181,12 +183,10 @@ class Work:
                 found = None
                 self.unread = str(error)
                 if isinstance(error, RateLimitedError):
-                    pause = max(pause, error.retry_after or _QUIET_S)
+                    wait = max(pause, error.retry_after or _QUIET_S)
             if found is not None or last:
                 return found
-            # In step with all others that look as often, so that they can share a request.
-            step = pause - seconds_now() % pause
-            await asyncio.sleep(min(step, max(0.0, deadline - seconds_now())))
+            await asyncio.sleep(min(wait, max(0.0, deadline - seconds_now())))
 
     def not_proven(self, what: str, reply: Reply[T], *offers: Action) -> Ending:
         """The end of an action whose effect the lists didn't show in time."""

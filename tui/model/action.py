@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -129,7 +130,8 @@ class BatchRecord:
     def outcome(self) -> Outcome:
         """The one that asks most for a look; running until every target has ended."""
         counts = self.counts
-        if counts.total() < self.batch.size or counts[Outcome.RUNNING]:
+        # Those of earlier runs have negative ids; nothing more will come of them.
+        if counts[Outcome.RUNNING] or (counts.total() < self.batch.size and self.records[-1].id > 0):
             return Outcome.RUNNING
         return next(outcome for outcome in _WORST_FIRST if counts[outcome])
 
@@ -138,10 +140,10 @@ class BatchRecord:
         """When the last thing happened in it, seconds since 1970."""
         return max((record.steps[-1].at if record.steps else record.at) for record in self.records)
 
-    def with_record(self, record: ActionRecord) -> BatchRecord:
-        """With this record in place of the shorter one, or added."""
-        others = {known.id: known for known in self.records} | {record.id: record}
-        return BatchRecord(self.batch, tuple(others.values()))
+    def with_records(self, records: Mapping[int, ActionRecord]) -> BatchRecord:
+        """With these records, by id, in place of the shorter ones, or added."""
+        known = {record.id: record for record in self.records}
+        return BatchRecord(self.batch, tuple({**known, **records}.values()))
 
 
 _WORST_FIRST = (

@@ -107,6 +107,8 @@ class Fleet:
         self._limits = thresholds
         self._rows: dict[str, RoomRow] = {}
         self._due: list[tuple[float, str]] = []
+        """a heap of when signs change next; of a room only the entry counts that is in `_due_of`"""
+        self._due_of: dict[str, float] = {}
         self._kicks: Kicks = {}
         self._order = TROUBLE_FIRST
         self._words: Sequence[str] = ()
@@ -163,7 +165,10 @@ class Fleet:
         """Let time go on: work out anew what has become, or ceased to be, a sign by `now`, in slices."""
         done = 0
         while self._due and self._due[0][0] <= now:
-            _, sid = heapq.heappop(self._due)
+            at, sid = heapq.heappop(self._due)
+            if self._due_of.get(sid) != at:
+                continue
+            del self._due_of[sid]
             if (row := self._rows.get(sid)) is not None:
                 self._put(row.room, now)
                 done += 1
@@ -193,8 +198,7 @@ class Fleet:
     def _put(self, room: Room, now: float) -> None:
         was = self._rows.get(room.sid)
         row = row_of(room, now, self._limits, self._kicks)
-        if (due := next_change(room, now, self._limits, self._kicks)) is not None:
-            heapq.heappush(self._due, (due, room.sid))
+        self._note_due(room.sid, next_change(room, now, self._limits, self._kicks))
         if was is not None:
             if was.room is room and was.signs == row.signs:
                 return
@@ -208,8 +212,16 @@ class Fleet:
         self._sorted.insert(at, row)
         self._shown = None
 
+    def _note_due(self, sid: str, due: float | None) -> None:
+        if due is None:
+            self._due_of.pop(sid, None)
+        elif self._due_of.get(sid) != due:
+            self._due_of[sid] = due
+            heapq.heappush(self._due, (due, sid))
+
     def _drop(self, sid: str) -> None:
         row = self._rows.pop(sid)
+        self._due_of.pop(sid, None)
         self._hide(row)
         self.totals.count(row, -1)
 

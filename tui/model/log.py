@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse, islice
 
-from tui.model.action import ActionRecord, BatchRecord
+from tui.model.action import ActionRecord, Batch, BatchRecord, Outcome
 from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS, close_words
 from tui.model.closes import KEPT, CloseEvent
@@ -67,8 +68,8 @@ class Log:
 
     def put(self, news: Iterable[CloseEvent | ActionRecord]) -> None:
         """Take in what is new or has changed. Actions of one batch share a line."""
-        for what in news:
-            now = entry(self._batched(what) if isinstance(what, ActionRecord) else what)
+        for what in self._by_batch(news):
+            now = entry(what)
             self._texts.pop(now.key, None)
             was = self._entries.get(now.key)
             self._entries[now.key] = now
@@ -78,16 +79,24 @@ class Log:
             if was is not None:
                 del self._order[bisect_left(self._order, was.place, key=_place)]
             insort(self._order, now, key=_place)
-        for old in self._order[: max(0, len(self._order) - self._kept)]:
-            del self._entries[old.key]
-            self._texts.pop(old.key, None)
-        del self._order[: max(0, len(self._order) - self._kept)]
+        if (many := len(self._order) - self._kept) > 0:
+            goes = {line.key for line in islice(filterfalse(_is_running_batch, self._order), many)}
+            self._order = [line for line in self._order if line.key not in goes]
+            for key in goes:
+                del self._entries[key]
+                self._texts.pop(key, None)
 
-    def _batched(self, record: ActionRecord) -> Told:
-        if record.batch is None:
-            return record
-        known = self.batch(record.batch.id)
-        return known.with_record(record) if known is not None else BatchRecord(record.batch, (record,))
+    def _by_batch(self, news: Iterable[CloseEvent | ActionRecord]) -> Iterator[Told]:
+        """The news, those of one batch together."""
+        batches: dict[Batch, dict[int, ActionRecord]] = {}
+        for what in news:
+            if isinstance(what, ActionRecord) and what.batch is not None:
+                batches.setdefault(what.batch, {})[what.id] = what
+            else:
+                yield what
+        for batch, records in batches.items():
+            known = self.batch(batch.id) or BatchRecord(batch, ())
+            yield known.with_records(records)
 
     def batch(self, batch_id: str) -> BatchRecord | None:
         """What has become of this batch so far."""
@@ -128,6 +137,10 @@ class Log:
 
 def _place(line: LogEntry) -> tuple[float, str]:
     return line.place
+
+
+def _is_running_batch(line: LogEntry) -> bool:
+    return isinstance(line.what, BatchRecord) and line.what.outcome is Outcome.RUNNING
 
 
 def _has_cause(line: LogEntry, cause: Cause | None) -> bool:

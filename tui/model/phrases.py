@@ -229,5 +229,6 @@ def batch_words(record: BatchRecord) -> str:
     counts = record.counts
     to_go = record.batch.size - counts.total() + counts.pop(Outcome.RUNNING, 0)
     parts = [f"{number:,} {outcome.value}" for outcome, number in counts.most_common()]
-    parts += [f"{to_go:,} to go"] if to_go else []
+    rest = "to go" if record.outcome is Outcome.RUNNING else "not known"
+    parts += [f"{to_go:,} {rest}"] if to_go else []
     return f"{record.action.value} of {record.batch.size:,}: {', '.join(parts)}"

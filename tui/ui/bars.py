@@ -54,20 +54,25 @@ class StatusBar(Widget):
     def show(self, standing: Standing) -> None:
         """Say how things stand; of the two lines only what reads differently is drawn again."""
         self._standing = standing
-        before, lines = self._written, self._lines(standing)
-        for y, (old, new) in enumerate(zip(before, lines, strict=True)):
+        before, self._written = self._written, self._lines(standing)
+        for y, (old, new) in enumerate(zip(before, self._written, strict=True)):
             if not reads_the_same(old, new):
                 same = _same_cells(old, new)
                 self.refresh(Region(same, y, self.size.width - same, 1))
 
+    def on_resize(self) -> None:
+        """Cut them to the new width."""
+        if self._standing is not None:
+            self._written = self._lines(self._standing)
+            self.refresh()
+
     def render(self) -> Content:
         """Both lines, cut to the width with the least needed parts left out."""
-        return Content("\n").join(self._lines(self._standing)) if self._standing is not None else Content("")
+        # As they were made last: what is painted must be what `show` compares with.
+        return Content("\n").join(self._written)
 
     def _lines(self, standing: Standing) -> tuple[Content, Content]:
-        place, counts = self._place(standing), self._counts(standing)
-        self._written = (place, counts)
-        return place, counts
+        return self._place(standing), self._counts(standing)
 
     def _place(self, standing: Standing) -> Content:
         where = standing.where

@@ -75,7 +75,8 @@ class ConfirmDialog(ModalScreen[Action | None]):
     def picture_changed(self, snapshot: Snapshot) -> None:
         """A newer picture: if the target is gone or another one has its name, there is nothing to confirm any more."""
         self._snapshot = snapshot
-        if snapshot.failure is None:
+        # It may come while the dialog is on its way: then it is looked at as soon as there is something to write on.
+        if snapshot.failure is None and self.is_mounted:
             self._say_age()
 
     def _gone(self) -> str:

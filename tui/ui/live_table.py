@@ -295,6 +295,9 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         """Mark all rows from the one that was marked last to the selected one."""
         line, last = self._lines.get(self._selected), self._lines.get(self._marked_last)
         if self._gutter and line is not None:
+            if self._marked_last not in self._marks:
+                # It was unmarked since: to begin there would mark what nobody means.
+                last = None
             first, last = sorted((line, line if last is None else last))
             self.mark(self._key(row) for row in self._rows[first : last + 1])
             self._marked_last = self._selected

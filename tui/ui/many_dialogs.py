@@ -96,7 +96,8 @@ class ConfirmManyDialog(ModalScreen[bool]):
     def picture_changed(self, snapshot: Snapshot) -> None:
         """A newer picture: those that are gone meanwhile are said to be, and nothing will be sent to them."""
         self._snapshot = snapshot
-        if snapshot.failure is None:
+        # It may come while the dialog is on its way: then it is looked at as soon as there is something to write on.
+        if snapshot.failure is None and self.is_mounted:
             self._say_age()
 
     def _say_age(self) -> None:
@@ -165,7 +166,7 @@ class BatchDialog(ModalScreen[None]):
     def on_mount(self) -> None:
         """Show what is known so far."""
         self.query_one("#page").border_subtitle = Content("Enter story  y copy  Esc back")
-        self.take_record(self.record)
+        self._show()
 
     @property
     def table(self) -> LiveTable[ActionRecord]:
@@ -175,8 +176,12 @@ class BatchDialog(ModalScreen[None]):
     def take_record(self, record: BatchRecord) -> None:
         """It went on."""
         self.record = record
-        self.query_one("#page").border_title = Content(batch_words(record))
-        self.table.show(sorted(record.records, key=_by_outcome), self._clock())
+        if self.is_mounted:
+            self._show()
+
+    def _show(self) -> None:
+        self.query_one("#page").border_title = Content(batch_words(self.record))
+        self.table.show(sorted(self.record.records, key=_by_outcome), self._clock())
 
     def action_open(self) -> None:
         """The story of the selected one."""
