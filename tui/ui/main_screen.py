@@ -263,7 +263,9 @@ class MainScreen(Screen[None]):
         if agent is None or room is None:
             label(pane, Content("Agent"))
             words = toned((_no_agent_words(room), Tone.MUTED))
-            self._write_agent(Content("\n").join(words.wrap(max(1, pane.scrollable_content_region.width))))
+            # Before the first layout there is no width; the pane is written again after it.
+            width = pane.scrollable_content_region.width or COMPACT_WIDTH
+            self._write_agent(Content("\n").join(words.wrap(width)))
             return
         more = len(room.agents)
         title = f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "")
@@ -390,6 +392,7 @@ class MainScreen(Screen[None]):
         compact = event.size.width < COMPACT_WIDTH or event.size.height < COMPACT_HEIGHT
         self.set_class(compact, "-compact")
         self._mark_pane()
+        self.call_after_refresh(self._show_agent)
 
     def on_descendant_focus(self) -> None:
         """The pane with the focus is the one that a small screen shows."""
