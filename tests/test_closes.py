@@ -220,6 +220,14 @@ def test_a_room_that_nobody_ever_joined_ends_after_its_empty_timeout() -> None:
         assert event.cause is cause
 
 
+def test_a_rooms_time_is_counted_in_whole_seconds_as_livekit_does() -> None:
+    for gone_at, cause in ((NOW + 7.05, Cause.ROOM_ENDED_EMPTY), (NOW + 6.95, Cause.ROOM_DELETED_BY_SOMEONE)):
+        book = CloseBook()
+        book.absorb(picture(room("r", AGENT, created_at=NOW + 0.9, empty_timeout=7.0), at=NOW + 1))
+        (event,) = book.absorb(picture(at=gone_at))
+        assert event.cause is cause
+
+
 def test_rooms_that_went_while_the_server_was_away_are_not_called_deleted(story: Story) -> None:
     away = Failure(FailureKind.UNREACHABLE, "away")
     assert story.book.absorb(snapshot(CALL, at=NOW + 1, failure=away)) == ()

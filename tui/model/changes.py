@@ -5,6 +5,7 @@ A room that was not read again is the same object in both, and costs one compari
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from tui.model.evidence import Evidence, Fact, Sighting, Source, probed, published
@@ -42,8 +43,9 @@ def _why_gone(was: Room, at: float) -> Evidence:
     since, timeout = was.people_at, was.departure_timeout
     if since is None:
         since, timeout = was.created_at, was.empty_timeout
-    # It was gone at the latest at `at`, so it had been empty for less than this.
-    due = at - since >= timeout
+    # It was gone at the latest at `at`, so it had been empty for no longer than this. LiveKit counts in whole seconds
+    # of its clock (`CloseIfEmpty`): a room made at 0.9 s that may be empty for 25 s closes at 25.0 s.
+    due = math.floor(at) - math.floor(since) >= timeout
     return Evidence(since, Source.POLLING, Fact.ROOM_DUE if due else Fact.ROOM_NOT_DUE)
 
 
