@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_plan import NOW, agent, dispatch, person, room
-from tui.control.control import RECORDS_KEPT, Control, Patience
+from tui.control.control import RECORDS_KEPT, Control
 from tui.control.plan import Plan, plan
 from tui.gateway.client import Gateway
 from tui.gateway.errors import (
@@ -35,6 +35,7 @@ from tui.gateway.errors import (
     UnreachableError,
 )
 from tui.model.action import Action, ActionRecord, Outcome
+from tui.model.patience import Patience
 from tui.model.room import CloseReport, Dispatch, Participant, Room, SessionState
 from tui.model.secret import Secret
 from tui.model.signs import Kick
@@ -704,11 +705,36 @@ def test_tearing_down_with_a_hung_agent_deletes_its_dispatch_instead_and_says_so
     assert carried.record.outcome is Outcome.CONFIRMED
 
 
-def test_tearing_down_goes_on_when_an_agent_does_not_end() -> None:
+def test_tearing_down_kicks_the_agents_that_do_not_end_and_says_at_which_step() -> None:
     script = Script(session_closes=None, agent_leaves=None)
     carried = carry_out_case("tear down", script)
     assert "frontdesk's session is still closing after 10 s" in carried.said
-    assert "not seen to leave within 8 s" in carried.said
+    assert "not seen to leave within 5 s" in carried.said
+    assert "frontdesk is still there, so it is kicked" in carried.said
+    kicked = sorted(change[-1] for change in carried.gateway.changes if change[0] == "remove_participant")
+    assert kicked == ["agent-AJ_billing", "agent-AJ_frontdesk"]
+    assert carried.gateway.changes[-1][0] == "delete_room"
+    assert carried.record.outcome is Outcome.CONFIRMED
+
+
+def test_tearing_down_never_kicks_who_has_rejoined_under_an_agents_identity() -> None:
+    script = Script(session_closes=None, agent_leaves=None)
+    undisturbed = carry_out_case("tear down", script).gateway.calls
+    looks = [number for number, call in enumerate(undisturbed) if call[0] == "list_participants"]
+    assert "remove_participant" in {call[0] for call in undisturbed}
+    for number in range(len(looks)):
+        rejoining = replace(script, events={("list_participants", number): ScriptedGateway.rejoin})
+        calls = carry_out_case("tear down", rejoining).gateway.calls
+        position = [place for place, call in enumerate(calls) if call[0] == "list_participants"][number]
+        # Two agents are kicked side by side, each after a look of its own: one may have been on its way.
+        after = [call for call in calls[position + 2 :] if call[0] == "remove_participant"]
+        assert not after, number
+
+
+def test_tearing_down_goes_on_when_an_agent_can_not_even_be_kicked() -> None:
+    script = Script(session_closes=None, agent_leaves=None, person_goes=False)
+    carried = carry_out_case("tear down", script)
+    assert carried.gateway.changes[-1][0] == "delete_room"
     assert carried.record.outcome is Outcome.CONFIRMED
 
 

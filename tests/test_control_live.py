@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 from livekit import api
@@ -16,10 +19,11 @@ from tests.lab.people import LabPerson, SawLeave, join
 from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
 from tests.lab.worker import LabWorker
-from tui.control.control import Control, Patience
+from tui.control.control import Control
 from tui.control.plan import Plan, plan
 from tui.gateway.client import Gateway
 from tui.model.action import Action, ActionRecord, Outcome
+from tui.model.patience import Patience
 from tui.model.room import Agent, Room
 from tui.model.secret import Secret
 from tui.model.text import Name
@@ -307,6 +311,33 @@ async def test_a_room_with_two_agents_is_torn_down_in_good_order(
     assert (await lab_worker.wait_for("close", room=room_name))["reason"] == "user_initiated"
     assert (await lab_worker.wait_for("shutdown", room=room_name))["reason"] == f"{OPERATOR} asked for it in lk-tui"
     await plain_worker.wait_for("shutdown", room=room_name)
+
+
+@pytest.mark.parametrize("by_dispatch", [True, False], ids=["its dispatch known", "its dispatch unknown"])
+async def test_an_agent_that_hangs_is_removed_before_its_room_and_the_log_says_at_which_step(
+    lab: Lab, lab_worker: LabWorker, room_name: str, *, by_dispatch: bool
+) -> None:
+    alice = await lab.join(room_name, "alice")
+    here = await lab.settled(room_name)
+    if not by_dispatch:
+        here = replace(here, dispatches=())
+    name = only_agent(here).name
+    pid = (await lab_worker.wait_for("ready", room=room_name))["pid"]
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        record = await lab.do(Action.TEAR_DOWN, here)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert record.outcome is Outcome.CONFIRMED, record
+    said = [step.text for step in record.steps]
+    assert f"{name} is hung: its process does not answer" in said
+    removed, kicked = f"confirmed: {name} left", f"{name} is still there, so it is kicked"
+    assert said.index(removed) < said.index(next(text for text in said if text.startswith("DeleteRoom")))
+    assert (kicked in said) is not by_dispatch
+    assert await lab.rooms(room_name) == []
+    left = [saw.reason for saw in alice.saw if isinstance(saw, SawLeave)]
+    assert left == ["PARTICIPANT_REMOVED"], (alice.saw, record)
 
 
 # Dispatch

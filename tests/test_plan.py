@@ -284,8 +284,9 @@ def test_tearing_down_says_how_each_agent_ends_first() -> None:
     assert made.effects == (
         "frontdesk's session is closed; its job is shut down.",
         "closed's session is closed already; its job is shut down.",
-        "plain has no helper to close its session; it ends with the room.",
+        "plain has no helper to close its session; it is kicked.",
         "known has no helper to close its session; its job is shut down.",
+        "An agent that doesn't leave in time is kicked.",
         "4 agents will be disconnected. The room is gone after.",
     )
 

@@ -7,9 +7,10 @@ import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
+from tui.config import Config
 from tui.model.action import Action
 from tui.model.phrases import SIGN_GLYPHS, SIGN_MEANINGS, SIGN_NAMES
-from tui.model.signs import SignCode, Thresholds
+from tui.model.signs import SignCode
 from tui.ui.commands import ACTION_TABLE, BY_ACTION, readme_table
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +32,9 @@ def test_every_sign_is_explained() -> None:
         assert f"| {SIGN_GLYPHS[code]} {SIGN_NAMES[code]} | {SIGN_MEANINGS[code]} |" in README
 
 
-def test_the_thresholds_shown_are_the_defaults() -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    assert tomllib.loads(block)["thresholds"] == asdict(Thresholds())
+def test_the_settings_shown_are_the_defaults() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert tomllib.loads("\n".join(blocks)) == asdict(Config())
 
 
 def test_every_file_that_readme_names_is_there() -> None:

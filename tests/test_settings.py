@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui.config import load_thresholds
+from tui.config import load_config
 from tui.model.secret import Secret
 from tui.settings import (
     FILE_LIMIT,
@@ -389,7 +389,7 @@ def test_any_bytes_in_any_file_are_a_connection_or_a_settings_error(
     machine.lk(content)
     config = machine.home / "config.toml"
     config.write_bytes(content)
-    for attempt in (machine.resolve, lambda: machine.resolve(env_file=config), lambda: load_thresholds(config)):
+    for attempt in (machine.resolve, lambda: machine.resolve(env_file=config), lambda: load_config(config)):
         try:
             attempt()
         except SettingsError as error:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tui import __version__
-from tui.config import DEFAULT_BUDGET, Sources, default_operator, listen_address, load_thresholds, truthy
-from tui.model.signs import Thresholds
+from tui.config import DEFAULT_BUDGET, Config, Sources, default_operator, listen_address, load_config, truthy
 from tui.model.snapshot import FailureKind
 from tui.model.text import safe_text
 from tui.settings import Connection, SettingsError, resolve
@@ -42,7 +41,7 @@ SEEN_BY_ALL = (
 class View:
     """How to watch, wherever the server comes from."""
 
-    thresholds: Thresholds
+    config: Config
     operator: str
     sources: Sources
     history: Path | None
@@ -71,7 +70,9 @@ _CONNECTION = _options(
     ),
 )
 _CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), help="A TOML file with [thresholds]; default: the user's config.toml."
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A TOML file with [thresholds] and [patience]; default: the user's config.toml.",
 )
 _BUDGET = click.option(
     "--budget", type=click.IntRange(min=10), default=None, help="Requests a minute, at the most.  [default: 600]"
@@ -135,7 +136,7 @@ def cli(context: click.Context, /, **flags: Any) -> None:
             connect,
             where,
             operator=view.operator,
-            thresholds=view.thresholds,
+            config=view.config,
             sources=view.sources,
             history=view.history,
             warning=warning,
@@ -171,7 +172,7 @@ def demo(rooms: int, seed: int | None, **flags: Any) -> None:
             connect,
             where,
             operator=view.operator,
-            thresholds=view.thresholds,
+            config=view.config,
             sources=view.sources,
             history=view.history,
         )
@@ -188,7 +189,7 @@ def rooms(*, json_: bool, budget: int | None, config: Path | None, **flags: Any)
     if flags["api_secret"]:
         click.echo(f"lk-tui: {SEEN_BY_ALL}", err=True)
     connection = _connection(flags)
-    thresholds = _settings(lambda: load_thresholds(config))
+    thresholds = _settings(lambda: load_config(config)).thresholds
     from tui import oneshot
     from tui.gateway.errors import GatewayError
 
@@ -304,7 +305,7 @@ def _view(flags: dict[str, Any], budget: int, *, history: bool) -> View:
     # An observer is nobody's business, but it is a participant, and webhooks tell of it.
     observe = flags["observe"] if flags["observe"] is not None else 0 if read_only else 1
     return View(
-        thresholds=_settings(lambda: load_thresholds(flags["config"])),
+        config=_settings(lambda: load_config(flags["config"])),
         operator=flags["operator"] or default_operator(),
         sources=Sources(
             flags["interval"],

@@ -1,4 +1,4 @@
-"""What the user may set besides the connection: thresholds of signs, read-only, the operator's name."""
+"""What the user may set besides the connection: thresholds of signs, patience, read-only, the operator's name."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import getpass
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tui.model.patience import Patience
 from tui.model.signs import Thresholds
 from tui.model.text import safe_text
 from tui.settings import SettingsError, read_file
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 DEFAULT_BUDGET = 600
 """Requests a minute, well under LiveKit Cloud's limit of about 1,000 a project."""
 LONGEST_S = 1e9
-"""Seconds, some 30 years: the largest threshold, in effect `never`."""
+"""Seconds, some 30 years: the longest that can be set, in effect `never`."""
 HIGHEST_PORT = 65_535
 
 
@@ -44,8 +49,16 @@ def listen_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def load_thresholds(path: Path | None) -> Thresholds:
-    """The thresholds: `[thresholds]` of the TOML file at `path`, which must exist, or of the user's own `config.toml`
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The user's `config.toml`: its tables, by their names. All values are seconds."""
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    patience: Patience = field(default_factory=Patience)
+
+
+def load_config(path: Path | None) -> Config:
+    """The tables of the TOML file at `path`, which must exist, or of the user's own `config.toml`
     (`platformdirs.user_config_path("lk-tui")`), which need not. What is not in it keeps its default.
 
     Raises SettingsError for a file that can't be read, an unknown key, and a value that isn't a number of seconds from
@@ -62,24 +75,32 @@ def load_thresholds(path: Path | None) -> Thresholds:
     if text is None:
         if path is not None:
             raise SettingsError(f"--config {shown}: there is no such file")
-        return Thresholds()
+        return Config()
     try:
         config = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise SettingsError(f"{shown} is not valid TOML: {safe_text(str(error))}") from None
-    _refuse_unknown(config, ["thresholds"], shown)
-    table = config.get("thresholds", {})
+    _refuse_unknown(config, [each.name for each in fields(Config)], shown)
+    return Config(
+        Thresholds(**_seconds(config, "thresholds", Thresholds, shown)),
+        Patience(**_seconds(config, "patience", Patience, shown)),
+    )
+
+
+def _seconds(config: Mapping[str, object], name: str, what: type[DataclassInstance], shown: str) -> dict[str, float]:
+    """The table `name` of the file, whose keys are the fields of `what`."""
+    table = config.get(name, {})
     if not isinstance(table, dict):
-        raise SettingsError(f"thresholds in {shown} must be a table: [thresholds]")
-    known = [each.name for each in fields(Thresholds)]
-    _refuse_unknown(table, known, f"[thresholds] in {shown}")
+        raise SettingsError(f"{name} in {shown} must be a table: [{name}]")
+    known = [each.name for each in fields(what)]
+    _refuse_unknown(table, known, f"[{name}] in {shown}")
     for key, value in table.items():
         # A TOML boolean is a Python int. The bounds refuse nan and inf as well.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_S:
             raise SettingsError(
                 f"{key} in {shown} must be a number of seconds from 0 to {LONGEST_S:.0e} (known: {', '.join(known)})"
             )
-    return Thresholds(**{key: float(value) for key, value in table.items()})
+    return {key: float(value) for key, value in table.items()}
 
 
 def _refuse_unknown(table: Mapping[str, object], known: Sequence[str], where: str) -> None:

@@ -41,7 +41,7 @@ _FATAL_ERRORS = 4
 
 
 def say(event: str, room: str, **details: object) -> None:
-    """`{"event", "room", …}`: ready (identity), close (reason, error), disconnected (reason), shutdown (reason)."""
+    """`{"event", "room", …}`: ready (identity, pid), close (reason, error), disconnected and shutdown (reason)."""
     # One write a line: several job processes share the file.
     sys.stdout.write(json.dumps({"event": event, "room": room, **details}) + "\n")
     sys.stdout.flush()
@@ -129,7 +129,7 @@ async def entrypoint(ctx: JobContext) -> None:
 
     for method in (aclose, shutdown, fail, reply, jam, block):
         ctx.room.local_participant.register_rpc_method(f"lab.{method.__name__}", method)
-    say("ready", name, identity=ctx.room.local_participant.identity)
+    say("ready", name, identity=ctx.room.local_participant.identity, pid=os.getpid())
 
 
 def no_load() -> float:

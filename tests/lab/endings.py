@@ -26,11 +26,12 @@ from tests.lab.server import LabServer, free_port
 from tests.lab.waiting import eventually
 from tests.lab.worker import LabWorker
 from tui.config import Sources
-from tui.control.control import Control, Patience
+from tui.control.control import Control
 from tui.control.plan import plan
 from tui.gateway.client import Gateway
 from tui.model.action import Action, ActionRecord
 from tui.model.closes import CloseEvent
+from tui.model.patience import Patience
 from tui.model.room import Agent, Room
 from tui.model.secret import Secret
 from tui.model.snapshot import Snapshot

@@ -15,7 +15,6 @@ from tui.control.delete_room import delete_room
 from tui.control.dispatch_agent import dispatch_agent
 from tui.control.kick import kick
 from tui.control.names import RoomsByName
-from tui.control.patience import Patience
 from tui.control.plan import Plan
 from tui.control.plan_many import ManyPlan
 from tui.control.progress import EndedError, Ending, Progress
@@ -24,10 +23,9 @@ from tui.control.tear_down import tear_down
 from tui.control.work import Work
 from tui.gateway.client import Gateway
 from tui.model.action import Action, ActionRecord, Batch, Outcome, Target
+from tui.model.patience import Patience
 from tui.model.signs import Kick, Kicks
 from tui.model.text import Name
-
-__all__ = ["RECORDS_KEPT", "Control", "Patience"]
 
 _log = logging.getLogger(__name__)
 

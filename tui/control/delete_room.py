@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tui.control.progress import Ending
-from tui.control.work import Work, seconds_now, took
+from tui.control.work import WATCH_POLL_S, Work, seconds_now, took
 from tui.gateway.errors import GatewayError
 from tui.model.action import Action, Outcome
 from tui.model.phrases import who_counts
@@ -44,7 +44,7 @@ async def delete_and_watch(work: Work) -> Ending:
         async def returned() -> Room | None:
             return next(iter(await work.rooms_of_the_name()), None)
 
-        back = await work.until(returned, work.patience.watch_name_s, work.patience.watch_poll_s)
+        back = await work.until(returned, work.patience.watch_name_s, WATCH_POLL_S)
     if back is not None:
         words = f"came back as {back.sid} after {took(seconds_now() - sent_at)}, with {await _who(work)}"
         return Ending(Outcome.CAME_BACK, words, (Action.DELETE_ROOM,), came_back_sid=back.sid)

@@ -7,7 +7,7 @@ from functools import partial
 
 from tui.control.progress import Ending
 from tui.control.shut_down_job import remedy
-from tui.control.work import Work, seconds_now, took
+from tui.control.work import Reply, Work, seconds_now, took
 from tui.model.action import Action, Outcome, Target
 from tui.model.room import Participant
 from tui.model.text import Name
@@ -19,7 +19,7 @@ async def kick(work: Work, kicked: Callable[[Target, Name], None]) -> Ending:
     if who is None:
         raise work.refused("no participant was selected")
     await work.recheck()
-    reply = await work.send("RemoveParticipant", partial(work.gateway.remove_participant, work.target.room, who))
+    reply = await remove_participant(work, who)
     sent_at = seconds_now()
 
     async def gone() -> tuple[Participant, ...] | None:
@@ -49,6 +49,11 @@ async def kick(work: Work, kicked: Callable[[Target, Name], None]) -> Ending:
     if work.unread:
         return work.not_proven("gone, but whether it came back could not be read", reply)
     return Ending(Outcome.CONFIRMED, "confirmed: gone, and did not come back", remedy(here))
+
+
+async def remove_participant(work: Work, who: Name) -> Reply[None]:
+    """RemoveParticipant, for one that was re-checked just before: it hits whoever has the identity then."""
+    return await work.send("RemoveParticipant", partial(work.gateway.remove_participant, work.target.room, who))
 
 
 def _under(identity: Name, here: tuple[Participant, ...]) -> Participant | None:

@@ -201,6 +201,8 @@ def _tear_down(room: Room, now: float) -> Plan:
         why = "Who is in the room is not known yet, so no agent can be told first: try again in a moment."
         return _blocked(Action.TEAR_DOWN, room, why, (Action.DELETE_ROOM,))
     effects = [_ends_first(agent) for agent in room.agents]
+    if room.agents:
+        effects.append("An agent that doesn't leave in time is kicked.")
     effects.append(all_disconnected(room))
     return _plan(Action.TEAR_DOWN, room, effects, may_come_back(room, now), agents=room.agents)
 
@@ -283,7 +285,7 @@ def _helped(agent: Agent) -> bool:
 def _ends_first(agent: Agent) -> str:
     """How tearing down ends this agent, before the room."""
     if not _helped(agent):
-        job = "its job is shut down" if agent.dispatch is not None else "it ends with the room"
+        job = "its job is shut down" if agent.dispatch is not None else "it is kicked"
         return f"{agent.name} has no helper to close its session; {job}."
     closed = " already" if agent.facts.session is SessionState.CLOSED else ""
     return f"{agent.name}'s session is closed{closed}; its job is shut down."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TypeVar
 
 from tui.control.close_session import ask_helper
 from tui.control.progress import Ending
@@ -15,18 +14,18 @@ from tui.model.room import Agent, Dispatch, Participant
 SHUT_DOWN_JOB = "lk-tui.shut_down_job"
 """The helper's method (docs/helper-protocol.md)."""
 
-T = TypeVar("T")
-
 
 async def shut_down_job(work: Work) -> Ending:
     """End the agent's job, in the way that the plan named; never in the other one."""
     await work.recheck()
     if work.plan.dispatch is None:
         (agent,) = work.plan.agents
-        return await agents_gone(work, work.plan.agents, await ask_to_shut_down(work, agent))
-    if not await _has_same_jobs(work, work.plan.dispatch):
+        reply: Reply[str] | Reply[None] = await ask_to_shut_down(work, agent)
+    elif await _has_same_jobs(work, work.plan.dispatch):
+        reply = await delete_dispatch(work, work.plan.dispatch)
+    else:
         return await _gone_by_itself(work, work.plan.dispatch)
-    return await agents_gone(work, work.plan.agents, await delete_dispatch(work, work.plan.dispatch))
+    return await agents_gone(work, work.plan.agents, reply, work.patience.agent_gone_s)
 
 
 async def ask_to_shut_down(work: Work, agent: Agent) -> Reply[str]:
@@ -41,8 +40,8 @@ async def delete_dispatch(work: Work, dispatch: Dispatch) -> Reply[None]:
     )
 
 
-async def agents_gone(work: Work, agents: tuple[Agent, ...], reply: Reply[T]) -> Ending:
-    """Verify that these agents are gone from the room."""
+async def agents_gone(work: Work, agents: tuple[Agent, ...], reply: Reply[object], patience: float) -> Ending:
+    """Verify, for `patience` seconds, that these agents are gone from the room."""
     staying: tuple[Agent, ...] = agents
 
     async def look() -> tuple[Participant, ...] | None:
@@ -52,7 +51,6 @@ async def agents_gone(work: Work, agents: tuple[Agent, ...], reply: Reply[T]) ->
         staying = tuple(agent for agent in agents if agent.participant.sid in sids)
         return None if staying else here
 
-    patience = work.patience.agent_gone_s
     here = await work.until(look, patience)
     if here is not None:
         return Ending(Outcome.CONFIRMED, f"confirmed: {names(agents)} left{reply.but}", remedy(here))
@@ -77,7 +75,7 @@ async def _gone_by_itself(work: Work, dispatch: Dispatch) -> Ending:
     """Somebody else deleted the dispatch: its agents are about to leave, or never will."""
     work.progress.say(f"the dispatch {dispatch.id} is gone already, nothing was sent; watching its agents leave")
     missing: Reply[None] = Reply(missing=True)
-    ending = await agents_gone(work, work.plan.agents, missing)
+    ending = await agents_gone(work, work.plan.agents, missing, work.patience.agent_gone_s)
     if ending.outcome is Outcome.CONFIRMED:
         return ending
     why = f"the dispatch {dispatch.id} is gone, and {ending.text}"

@@ -1,4 +1,4 @@
-"""Tear down: let every agent end in good order, then delete the room; each step verified."""
+"""Tear down: let every agent end in good order, kick those that don't, then delete the room; each step verified."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tui.control.close_session import CLOSE_SESSION, ask_helper, session_closed
 from tui.control.delete_room import delete_and_watch
+from tui.control.kick import remove_participant
 from tui.control.progress import EndedError, Ending
 from tui.control.shut_down_job import agents_gone, ask_to_shut_down, delete_dispatch
 from tui.control.work import Reply, Work
@@ -23,7 +24,8 @@ _ENDS_ALL = frozenset({Outcome.REFUSED, Outcome.STOPPED})
 
 
 async def tear_down(work: Work) -> Ending:
-    """Close sessions, shut jobs down, delete the room. Only a refusal or a stop keeps it from the last step.
+    """Close sessions, shut jobs down, kick the agents that are left, delete the room. What is done already is skipped;
+    only a refusal or a stop keeps it from the last step.
 
     Only the agents that the plan named are ended one by one. That one of them can't be is said, and the room's end is
     then its end too.
@@ -34,7 +36,8 @@ async def tear_down(work: Work) -> Ending:
     mute = await _close_sessions(work, _still_there(work, here))
     here = await _look_around(work, here)
     await _shut_down_jobs(work, _still_there(work, here), mute)
-    await _look_around(work, here)
+    here = await _look_around(work, here)
+    await _kick_the_rest(work, _still_there(work, here))
     await work.recheck()
     return await delete_and_watch(work)
 
@@ -67,7 +70,7 @@ async def _shut_down_jobs(work: Work, agents: tuple[Agent, ...], mute: frozenset
     dispatches = {agent.dispatch.id: agent.dispatch for agent in others if agent.dispatch is not None}
     for agent in others:
         if agent.dispatch is None:
-            work.progress.say(f"{agent.name}: its dispatch is not known, it ends with the room")
+            work.progress.say(f"{agent.name}: its dispatch is not known, so its job can't be shut down")
 
     async def ask(agent: Agent) -> Reply[str] | None:
         return await _attempt(work, ask_to_shut_down(work, agent))
@@ -83,10 +86,29 @@ async def _shut_down_jobs(work: Work, agents: tuple[Agent, ...], mute: frozenset
     if ended:
         doubts = [reply.doubt for _, reply in (*by_helper, *by_dispatch) if reply is not None and reply.doubt]
         overall: Reply[None] = Reply(doubt=doubts[0] if doubts else "")
-        _note(work, await agents_gone(work, tuple(ended), overall))
+        _note(work, await agents_gone(work, tuple(ended), overall, work.patience.agent_gone_s))
 
 
-async def _attempt(work: Work, change: Awaitable[Reply[T]]) -> Reply[T] | None:
+async def _kick_the_rest(work: Work, agents: tuple[Agent, ...]) -> None:
+    """Cut off the agents that are still there: one that hangs would bring the room back when it wakes."""
+
+    async def cut_off(agent: Agent) -> Reply[None] | None:
+        who = agent.participant
+        # Once more, and by its SID: whoever has rejoined under its identity since is another one.
+        if all(now.sid != who.sid for now in await work.must_read(work.who_is_there)):
+            return None
+        return await remove_participant(work, who.identity)
+
+    async def one(agent: Agent) -> None:
+        work.progress.say(f"{agent.name} is still there, so it is kicked")
+        reply = await _attempt(work, cut_off(agent))
+        if reply is not None:
+            _note(work, await agents_gone(work, (agent,), reply, work.patience.kicked_s))
+
+    await _each(one, agents)
+
+
+async def _attempt(work: Work, change: Awaitable[Reply[T] | None]) -> Reply[T] | None:
     try:
         return await change
     except EndedError as ended:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tui.control.names import RoomsByName
-from tui.control.patience import Patience
 from tui.control.plan import Plan
 from tui.control.progress import EndedError, Ending, Progress
 from tui.gateway.client import Gateway
@@ -21,25 +20,31 @@ from tui.gateway.errors import (
     ReadOnlyError,
 )
 from tui.model.action import Action, Outcome, Target
+from tui.model.patience import Patience
 from tui.model.room import Participant, Room
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _GONE_IS_DONE = frozenset({Action.SHUT_DOWN_JOB, Action.KICK, Action.DELETE_ROOM, Action.TEAR_DOWN})
 """Actions whose aim is reached when the target is gone before they begin."""
 
+POLL_S = 0.25
+"""Between two looks at the lists."""
+WATCH_POLL_S = 1.0
+"""Between two looks while a name is watched, which is long and has no hurry."""
 _QUIET_S = 5.0
 """Between two looks at a server that limits our requests and doesn't say for how long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply(Generic[T]):
+class Reply(Generic[T_co]):
     """What came of a change that was sent, before the lists are asked: a success code is no proof.
 
     `missing`: the server said 404, so there was nothing left to change. `doubt`: there was no proper answer, and why.
     """
 
-    value: T | None = None
+    value: T_co | None = None
     missing: bool = False
     doubt: str = ""
 
@@ -160,12 +165,10 @@ class Work:
 
     # Look
 
-    async def until(
-        self, look: Callable[[], Awaitable[T | None]], seconds: float, poll: float | None = None
-    ) -> T | None:
+    async def until(self, look: Callable[[], Awaitable[T | None]], seconds: float, pause: float = POLL_S) -> T | None:
         """What `look` finds, asked again and again for so many seconds, the last time at their end; None if nothing.
 
-        `poll` is the pause between two looks, in seconds; without it, `Patience.poll_s`.
+        `pause` is the time between two looks, in seconds.
 
         A look that fails proves nothing and is tolerated: `unread` then says why. Raises `EndedError` on a stop.
         """
@@ -173,7 +176,6 @@ class Work:
         while True:
             self.progress.checkpoint()
             last = seconds_now() >= deadline
-            pause = poll if poll is not None else self.patience.poll_s
             # In step with all others that look as often, so that they can share a request.
             wait = pause - seconds_now() % pause
             try:
@@ -188,7 +190,7 @@ class Work:
                 return found
             await asyncio.sleep(min(wait, max(0.0, deadline - seconds_now())))
 
-    def not_proven(self, what: str, reply: Reply[T], *offers: Action) -> Ending:
+    def not_proven(self, what: str, reply: Reply[object], *offers: Action) -> Ending:
         """The end of an action whose effect the lists didn't show in time."""
         why = self.unread or reply.doubt
         return Ending(Outcome.UNKNOWN, f"{what}{': ' + why if why else ''}", offers)

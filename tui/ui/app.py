@@ -15,11 +15,11 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 from textual.timer import Timer
 
-from tui.config import Sources
+from tui.config import Config, Sources
 from tui.model.action import ActionRecord
 from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
-from tui.model.signs import Kicks, Thresholds
+from tui.model.signs import Kicks
 from tui.model.snapshot import FailureKind, Snapshot
 from tui.settings import Connection, SettingsError
 from tui.ui.bars import Where
@@ -56,7 +56,7 @@ class Supervisor(App[None]):
         where: Where,
         *,
         operator: str,
-        thresholds: Thresholds | None = None,
+        config: Config | None = None,
         sources: Sources = Sources(),  # noqa: B008 - immutable
         history: Path | None = None,
         warning: str = "",
@@ -68,7 +68,7 @@ class Supervisor(App[None]):
         self.where = where
         self._connect = connect
         self._operator = operator
-        self._thresholds = thresholds or Thresholds()
+        self._config = config or Config()
         self._sources = sources
         self._history = history
         self._warning = warning
@@ -85,7 +85,7 @@ class Supervisor(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         """The main screen; there is no other."""
-        return MainScreen(self._thresholds, self._clock)
+        return MainScreen(self._config.thresholds, self._clock)
 
     @property
     def main(self) -> MainScreen:
@@ -128,7 +128,13 @@ class Supervisor(App[None]):
             try:
                 async with watch:
                     self._watch = watch
-                    self._control = Control(watch.gateway, self._operator, self._publish_record, clock=self._clock)
+                    self._control = Control(
+                        watch.gateway,
+                        self._operator,
+                        self._publish_record,
+                        patience=self._config.patience,
+                        clock=self._clock,
+                    )
                     self.main.take_remembered(watch.remembered_actions)
                     try:
                         await watch.run()

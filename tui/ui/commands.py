@@ -212,7 +212,7 @@ ACTION_TABLE: tuple[tuple[str, str, str, str, str], ...] = (
     ("shut down job", "ends", "leaves", "stays", "stay connected"),
     ("kick", "ends, if it is an agent's", "that one leaves; a person may come back", "stays", "that one is cut off"),
     ("delete room", "ends", "leaves", "is gone", "are all cut off"),
-    ("tear down", "is closed first", "is shut down next", "is deleted last", "are cut off last"),
+    ("tear down", "is closed first", "is shut down next, else kicked", "is deleted last", "are cut off last"),
     ("dispatch agent", "a new one starts", "a new one joins", "stays", "stay connected"),
 )
 """What each action does to: session, agent, room, people. Shown on the help screen and in README."""

@@ -11,8 +11,9 @@ class Patience:
 
     session_closed_s: float = 10.0
     """until an agent that was asked to close its session publishes that it is closed"""
-    agent_gone_s: float = 8.0
-    """until agents whose job was shut down are gone from the list; hung ones took 4.4 s by DeleteDispatch"""
+    agent_gone_s: float = 5.0
+    """until agents whose job was shut down are gone from the list; hung ones took 4.4 s by DeleteDispatch, which
+    answers after 3 s; tear down then kicks those that are left"""
     kicked_s: float = 3.0
     """until a kicked participant is gone from the list, and after that how long its return is watched for"""
     room_gone_s: float = 5.0
@@ -21,7 +22,3 @@ class Patience:
     """how long a deleted room's name is watched: a starting agent brings the room back within 15 s or so"""
     dispatched_s: float = 10.0
     """until a dispatched agent is in the room; with a free worker it takes 0.3 s"""
-    poll_s: float = 0.25
-    """between two looks at the lists"""
-    watch_poll_s: float = 1.0
-    """between two looks while a name is watched, which is long and has no hurry"""
