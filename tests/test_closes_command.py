@@ -24,12 +24,13 @@ from tests.histories import PROJECT, written
 from tests.lab.waiting import eventually
 from tests.terminal import LK_TUI, clean_environment
 from tests.test_imports import modules_after, packages
-from tui.closes import causes_of, follow, seconds_of
+from tui.cli.options import seconds_from
 from tui.history.codec import close_json
 from tui.history.file import Wanted
 from tui.model.causes import Cause
 from tui.model.closes import CloseEvent
 from tui.model.evidence import Evidence, Fact, Source
+from tui.oneshot.closes import causes_of, follow
 
 KICKED = close(1, left("PARTICIPANT_REMOVED", Source.WEBHOOK))
 HOSTILE = replace(close(2, room="a\x1b]0;x\x07b", at=NOW + 1), room_sid="RM_2")
@@ -115,7 +116,7 @@ from tui.cli import cli
 cli(prog_name="lk-tui", standalone_mode=False)
 """
     modules = modules_after(code, tmp_path, "closes", "--history", str(path))
-    assert "tui.closes" in modules
+    assert "tui.oneshot.closes" in modules
     assert not packages(modules) & {"textual", "rich", "livekit", "aiohttp", "google"}
 
 
@@ -373,7 +374,7 @@ def test_what_was_written_while_it_was_locked_is_shown_after(tmp_path: Path, mon
 
 
 def test_times_are_read_as_people_write_them() -> None:
-    assert [seconds_of(text) for text in ("90s", "15m", "1h", "2d", "1w", "1.5h", " 1H ")] == [
+    assert [seconds_from("--since", text) for text in ("90s", "15m", "1h", "2d", "1w", "1.5h", " 1H ")] == [
         90,
         900,
         3600,

@@ -46,7 +46,9 @@ def test_the_helper_imports_nothing_else_of_lk_tui_and_nothing_but_livekit(tmp_p
 @pytest.mark.parametrize(
     "module",
     [
-        "tui.oneshot",
+        "tui.oneshot.rooms",
+        "tui.oneshot.closes",
+        "tui.oneshot.act",
         "tui.gateway.client",
         "tui.gateway.poller",
         "tui.control.control",
@@ -84,7 +86,7 @@ cli(prog_name="lk-tui", standalone_mode=False)
         LIVEKIT_API_KEY=lab_server.api_key,
         LIVEKIT_API_SECRET=lab_server.api_secret,
     )
-    assert "tui.oneshot" in modules
+    assert "tui.oneshot.rooms" in modules
     assert not packages(modules) & {"textual", "rich"}
     assert "livekit.rtc" not in modules
 

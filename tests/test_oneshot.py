@@ -23,7 +23,7 @@ from tests.lab.worker import LabWorker
 from tests.terminal import LK_TUI, clean_environment
 from tui.model.room import Kind, ParticipantState, SessionState
 from tui.model.signs import SignCode, Thresholds
-from tui.oneshot import as_json, as_text, rows_of
+from tui.oneshot.rooms import as_json, as_text, rows_of
 
 CONTRACT = (Path(__file__).parent.parent / "docs" / "rooms-json.md").read_text("utf-8")
 

@@ -15,7 +15,7 @@ from tui.model.text import safe_text
 FEW = 3
 """More rooms than that are deleted only by whoever types how many there are."""
 
-_AGENTS_ACTIONS = frozenset({Action.CLOSE_SESSION, Action.SHUT_DOWN_JOB, Action.KICK})
+AGENTS_ACTIONS = frozenset({Action.CLOSE_SESSION, Action.SHUT_DOWN_JOB, Action.KICK})
 """Done to each agent of a marked room; to the participant, where one is marked."""
 
 Marked = tuple[Room, str | None]
@@ -47,7 +47,7 @@ def plan_many(action: Action, marked: Iterable[Marked], now: float, *, agent_nam
     plans: list[Plan] = []
     blocked: list[Plan] = []
     dispatches: set[str] = set()
-    if action not in _AGENTS_ACTIONS:
+    if action not in AGENTS_ACTIONS:
         marked = [(room, None) for room in {room.sid: room for room, _ in marked}.values()]
     for room, sid in marked:
         rooms[room.sid] = room
@@ -72,7 +72,7 @@ def plan_many(action: Action, marked: Iterable[Marked], now: float, *, agent_nam
 
 
 def _plans(action: Action, room: Room, sid: str | None, now: float, agent_name: str) -> Iterator[Plan]:
-    if sid is not None or action not in _AGENTS_ACTIONS or not room.agents:
+    if sid is not None or action not in AGENTS_ACTIONS or not room.agents:
         yield plan(action, room, sid, now, agent_name=agent_name)
         return
     for agent in room.agents:

@@ -163,8 +163,10 @@ class Poller:
             self._back_off.end()
             return self._snapshot(failure)
 
-    async def poll_everything(self) -> Snapshot:
-        """All rooms with the participants and dispatches of each, once, for a one-shot command.
+    async def poll_everything(self, wanted: Callable[[Room, float], bool] = lambda _, __: True) -> Snapshot:
+        """All rooms, those that are `wanted` with their participants and dispatches, once, for a one-shot command.
+
+        `wanted` is given a room as it is listed, and when (seconds since 1970).
 
         Paced by concurrency alone, unless it takes more requests than the budget of a minute. Nobody is probed: that an
         agent doesn't answer takes several seconds to know. Raises the `GatewayError` if the rooms can't be listed; a
@@ -173,7 +175,8 @@ class Poller:
         async with self._polling:
             await self._afford(Share.LISTING)
             listed_at = await self._list_rooms()
-            reads = [Read(kind, sid) for sid in self._rooms for kind in LISTS]
+            meant = [room.sid for room in self._rooms.values() if wanted(room, listed_at)]
+            reads = [Read(kind, sid) for sid in meant for kind in LISTS]
             paced = 1 + len(reads) > self._budget.per_minute
             left = iter(reads)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from tui.gateway.client import Gateway
 from tui.gateway.poller import Poller
+from tui.history.codec import time_text
 from tui.model.fleet import RoomRow, arranged
 from tui.model.phrases import KIND_WORDS, agent_names, count, people, sign_words, span
 from tui.model.room import Agent, Participant
@@ -33,7 +33,7 @@ def rows_of(snapshot: Snapshot, thresholds: Thresholds) -> Sequence[RoomRow]:
 
 def as_json(rows: Sequence[RoomRow], now: float) -> str:
     """The JSON document, indented; names are raw, non-ASCII and control characters escaped by JSON itself."""
-    return json.dumps({"at": _time(now), "rooms": [_room(row, now) for row in rows]}, indent=2)
+    return json.dumps({"at": time_text(now), "rooms": [_room(row, now) for row in rows]}, indent=2)
 
 
 def as_text(rows: Sequence[RoomRow], now: float) -> str:
@@ -62,13 +62,13 @@ def _room(row: RoomRow, now: float) -> Mapping[str, Any]:
     return {
         "name": room.name.raw,
         "sid": room.sid,
-        "created_at": _time(room.created_at),
+        "created_at": time_text(room.created_at),
         "participants": None if room.participants is None else [_participant(one) for one in room.participants],
         "agents": None if room.participants is None else [_agent(agent) for agent in room.agents],
         "signs": [
             {
                 "code": sign.code.value,
-                "since": _time(sign.since) if sign.since is not None else None,
+                "since": time_text(sign.since) if sign.since is not None else None,
                 "text": sign_words(sign, now),
             }
             for sign in row.signs
@@ -82,7 +82,7 @@ def _participant(participant: Participant) -> Mapping[str, Any]:
         "sid": participant.sid,
         "kind": participant.kind.value,
         "state": participant.state.value,
-        "joined_at": _time(participant.joined_at),
+        "joined_at": time_text(participant.joined_at),
         "hidden": participant.hidden,
     }
 
@@ -97,7 +97,3 @@ def _agent(agent: Agent) -> Mapping[str, Any]:
         "dispatch": agent.dispatch.id if agent.dispatch is not None else None,
         "job": agent.job.id if agent.job is not None else None,
     }
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

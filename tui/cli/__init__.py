@@ -1,4 +1,4 @@
-"""The command line: which server, which view, and how to end."""
+"""The command line: the dashboard, the demo, and what can be read without them (`tui.cli.act` changes something)."""
 
 from __future__ import annotations
 
@@ -9,32 +9,44 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tui import __version__
-from tui.config import DEFAULT_BUDGET, Config, Sources, default_operator, listen_address, load_config, truthy
-from tui.model.snapshot import FailureKind
+from tui.cli.act import ACTING
+from tui.cli.options import (
+    BUDGET,
+    CONFIG,
+    CONNECTION,
+    EXIT_FAILED,
+    EXIT_OF_FAILURE,
+    EXIT_USAGE,
+    HISTORY,
+    OPERATOR,
+    READ_ONLY,
+    SEEN_BY_ALL,
+    connection_from,
+    history_from,
+    history_path,
+    is_read_only,
+    or_end,
+    seconds_from,
+    together,
+)
+from tui.config import DEFAULT_BUDGET, Config, Sources, default_operator, listen_address, load_config
 from tui.model.text import safe_text
-from tui.settings import Connection, SettingsError, resolve
+from tui.settings import Connection
 
 if TYPE_CHECKING:
     from tui.ui.app import Supervisor
 
-Read = TypeVar("Read")
-
-EXIT_FAILED, EXIT_USAGE, EXIT_AUTHENTICATION, EXIT_UNREACHABLE = 1, 2, 3, 4
 DEMO_BUDGET = 6_000
 """The demo's server is this very process: nobody else needs its requests."""
-SEEN_BY_ALL = (
-    "--api-secret can be read by everyone on this machine in the list of processes: "
-    "set LIVEKIT_API_SECRET in the environment and leave the flag out"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,43 +60,14 @@ class View:
     read_only: bool
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-_CONNECTION = _options(
-    click.option("--url", help="The server: ws(s):// or http(s)://. With --api-key, and the secret."),
-    click.option("--api-key", help="The API key."),
-    click.option("--api-secret", help="The API secret. Others can see it here: better set LIVEKIT_API_SECRET."),
-    click.option("--project", help="A project from the LiveKit CLI's own configuration."),
-    click.option("--dev", is_flag=True, help="The server that `livekit-server --dev` starts on this machine."),
-    click.option(
-        "--env-file",
-        type=click.Path(path_type=Path),
-        help="A file with LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET.",
-    ),
-)
-_CONFIG = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="A TOML file with [thresholds] and [patience]; default: the user's config.toml.",
-)
-_BUDGET = click.option(
-    "--budget", type=click.IntRange(min=10), default=None, help="Requests a minute, at the most.  [default: 600]"
-)
-_VIEW = _options(
-    _CONFIG,
-    _BUDGET,
-    click.option("--operator", default=None, help="Your name in logs and requests.  [default: user@host]"),
+_VIEW = together(
+    CONFIG,
+    BUDGET,
+    OPERATOR,
     click.option(
         "--interval", type=click.FloatRange(min=0.2, max=3600), default=2.0, help="Seconds between two polls."
     ),
-    click.option("--read-only", is_flag=True, help="Look, never change. Also LK_TUI_READ_ONLY=1."),
+    READ_ONLY,
     click.option(
         "--observe",
         type=click.IntRange(0, 50),
@@ -92,15 +75,14 @@ _VIEW = _options(
         help="Rooms observed from inside at once: the open one, then those on screen.  [default: 1; read-only: 0]",
     ),
     click.option("--no-probe", is_flag=True, help="Don't ask agents whether they still answer."),
-    click.option("--history", type=click.Path(path_type=Path), help="Where closes and actions are kept."),
-    click.option("--no-history", is_flag=True, help="Keep nothing."),
+    HISTORY,
 )
 _WEBHOOK = click.option("--webhook", metavar="[HOST:]PORT", help="Listen for LiveKit's webhooks.")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lk-tui")
-@_CONNECTION
+@CONNECTION
 @_VIEW
 @_WEBHOOK
 @click.pass_context
@@ -118,7 +100,7 @@ def cli(context: click.Context, /, **flags: Any) -> None:
             raise click.UsageError(f"{option} goes after the command: lk-tui {context.invoked_subcommand} {option} …")
         return
     view = _view(flags, DEFAULT_BUDGET, history=True)
-    connection = _connection(flags)
+    connection = connection_from(flags)
     warning = SEEN_BY_ALL if flags["api_secret"] else ""
 
     @asynccontextmanager
@@ -180,32 +162,26 @@ def demo(rooms: int, seed: int | None, **flags: Any) -> None:
 
 
 @cli.command()
-@_CONNECTION
-@_CONFIG
-@_BUDGET
+@CONNECTION
+@CONFIG
+@BUDGET
 @click.option("--json", "json_", is_flag=True, help="As JSON, a documented contract.")
 def rooms(*, json_: bool, budget: int | None, config: Path | None, **flags: Any) -> None:
     """Read all rooms once, print them with participants, agents and signs, trouble first, and exit."""
     if flags["api_secret"]:
         click.echo(f"lk-tui: {SEEN_BY_ALL}", err=True)
-    connection = _connection(flags)
-    thresholds = _settings(lambda: load_config(config)).thresholds
-    from tui import oneshot
+    connection = connection_from(flags)
+    thresholds = or_end(lambda: load_config(config)).thresholds
     from tui.gateway.errors import GatewayError
+    from tui.oneshot import rooms as command
 
     try:
-        snapshot = asyncio.run(oneshot.read_once(connection, budget or DEFAULT_BUDGET))
+        snapshot = asyncio.run(command.read_once(connection, budget or DEFAULT_BUDGET))
     except GatewayError as error:
         click.echo(f"lk-tui: {error}", err=True)
-        sys.exit(
-            {
-                FailureKind.AUTHENTICATION: EXIT_AUTHENTICATION,
-                FailureKind.UNREACHABLE: EXIT_UNREACHABLE,
-                FailureKind.NOT_LIVEKIT: EXIT_UNREACHABLE,
-            }.get(error.kind, EXIT_FAILED)
-        )
-    rows = oneshot.rows_of(snapshot, thresholds)
-    click.echo((oneshot.as_json if json_ else oneshot.as_text)(rows, snapshot.at))
+        sys.exit(EXIT_OF_FAILURE.get(error.kind, EXIT_FAILED))
+    rows = command.rows_of(snapshot, thresholds)
+    click.echo((command.as_json if json_ else command.as_text)(rows, snapshot.at))
 
 
 @cli.command()
@@ -220,20 +196,20 @@ def closes(
     *, since: str | None, room: str, cause: str | None, project: str, json_: bool, follow: bool, history: Path | None
 ) -> None:
     """Print why agents' sessions closed, from what lk-tui kept. Needs no server."""
-    from tui import closes as command
     from tui.history.errors import HistoryError
     from tui.history.file import Wanted
+    from tui.oneshot import closes as command
 
     try:
         wanted = Wanted(
-            since=time.time() - command.seconds_of(since) if since is not None else 0.0,
+            since=time.time() - seconds_from("--since", since) if since is not None else 0.0,
             room=room,
             causes=command.causes_of(cause) if cause is not None else frozenset(),
             project=project.rstrip("/"),
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    path = _history_path(history)
+    path = history_path(history)
     try:
         if not command.is_there(path):
             click.echo(f"lk-tui: there is no history yet: {safe_text(str(path), 4096)}", err=True)
@@ -254,6 +230,10 @@ def closes(
     except KeyboardInterrupt:
         # The way to end --follow.
         return
+
+
+for acting in ACTING:
+    cli.add_command(acting)
 
 
 def main() -> None:
@@ -298,53 +278,21 @@ def _given(context: click.Context, name: str) -> bool:
 
 
 def _view(flags: dict[str, Any], budget: int, *, history: bool) -> View:
-    read_only = flags["read_only"] or _settings(lambda: truthy(os.environ.get("LK_TUI_READ_ONLY"), "LK_TUI_READ_ONLY"))
-    if flags["history"] is not None and flags["no_history"]:
-        raise click.UsageError("--history and --no-history exclude each other")
+    read_only = is_read_only(flags)
+    kept_in = history_from(flags)
     webhook = flags.get("webhook")
     # An observer is nobody's business, but it is a participant, and webhooks tell of it.
     observe = flags["observe"] if flags["observe"] is not None else 0 if read_only else 1
     return View(
-        config=_settings(lambda: load_config(flags["config"])),
+        config=or_end(lambda: load_config(flags["config"])),
         operator=flags["operator"] or default_operator(),
         sources=Sources(
             flags["interval"],
             flags["budget"] or budget,
             probe=not flags["no_probe"],
-            webhook=_settings(lambda: listen_address(webhook)) if webhook else None,
+            webhook=or_end(lambda: listen_address(webhook)) if webhook else None,
             observe=observe,
         ),
-        history=_history_path(flags["history"]) if history and not flags["no_history"] else None,
+        history=kept_in if history else None,
         read_only=read_only,
     )
-
-
-def _history_path(named: Path | None) -> Path:
-    from tui.history.file import default_path
-
-    return named or default_path()
-
-
-def _connection(flags: dict[str, Any]) -> Connection:
-    def read() -> Connection:
-        return resolve(
-            url=flags["url"],
-            api_key=flags["api_key"],
-            api_secret=flags["api_secret"],
-            project=flags["project"],
-            dev=flags["dev"],
-            env_file=flags["env_file"],
-            environ=os.environ,
-            cwd=Path.cwd(),
-            home=Path.home(),
-        )
-
-    return _settings(read)
-
-
-def _settings(read: Callable[[], Read]) -> Read:
-    try:
-        return read()
-    except SettingsError as error:
-        click.echo(f"lk-tui: {error}", err=True)
-        sys.exit(EXIT_USAGE)

@@ -34,15 +34,6 @@ from tui.model.phrases import span
 from tui.model.text import safe_text
 
 FOLLOW_EVERY_S = 0.25
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-
-
-def seconds_of(text: str) -> float:
-    """`90s`, `15m`, `1h`, `2d` or `1w` in seconds. Raises ValueError, in words, for anything else."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", text.strip().lower(), re.ASCII)
-    if found is None:
-        raise ValueError(f"--since {safe_text(text)}: a number and a unit are wanted: 90s, 15m, 1h, 2d or 1w")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def causes_of(text: str) -> frozenset[str]:

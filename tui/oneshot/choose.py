@@ -1,0 +1,182 @@
+"""Which rooms, agents and participants a one-shot action is aimed at.
+
+One picture can't tell how long something has lasted: a person who reconnects is away for a second, and the agent then
+looks as alone as one that was left an hour ago. So where rooms are chosen by their signs they are watched for as long
+as each sign needs to be one, and only those that show it all the time are taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tui.control.plan_many import AGENTS_ACTIONS, Marked
+from tui.gateway.client import Gateway
+from tui.gateway.errors import GatewayError
+from tui.gateway.poller import Poller
+from tui.model.action import Action
+from tui.model.room import Participant, Room
+from tui.model.signs import SignCode, Thresholds, signs
+from tui.model.snapshot import Failure, Snapshot
+
+SIGNS = (SignCode.SILENT, SignCode.WAITING, SignCode.STUCK, SignCode.CLOSED, SignCode.ALONE, SignCode.DOUBLE)
+"""Those that a one-shot can see: it knows of no kick of before, and reads no room late."""
+LOOK_EVERY_S = 1.0
+PROBED_S = 8.0
+"""Until an agent that doesn't answer is known for one: it is asked within 4 s, and twice 2 s of silence are proof."""
+READ_IN_TIME_S = 60.0
+"""How much longer is waited for rooms that could not be read often enough; they are then left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a target has to fulfil, all of it; what is empty asks for nothing.
+
+    `rooms`: one of these is the room's name, its SID, or a shell pattern that its name matches. `identities`: the same
+    for a participant's identity, SID, or agent name. `signs`: the room shows one of them. `older_than_s`: the room is
+    older than so many seconds.
+    """
+
+    rooms: Sequence[str] = ()
+    identities: Sequence[str] = ()
+    signs: frozenset[SignCode] = frozenset()
+    older_than_s: float = 0.0
+
+    def takes(self, room: Room, now: float) -> bool:
+        """Whether the room is meant, as far as its listing tells; `now` is seconds since 1970."""
+        named = not self.rooms or _is_one_of(self.rooms, room.sid, room.name.raw)
+        return named and now - room.created_at >= self.older_than_s
+
+    def targets(self, action: Action, rooms: Iterable[Room]) -> Iterator[Marked]:
+        """What the action is aimed at in these rooms. One on agents passes over rooms that have none."""
+        for room in rooms:
+            if action not in AGENTS_ACTIONS:
+                yield room, None
+            elif action is Action.KICK and self.identities:
+                yield from ((room, who.sid) for who in room.participants or () if self._means(room, who))
+            elif room.participants is None:
+                yield room, None
+            else:
+                agents = (agent.participant for agent in room.agents)
+                yield from ((room, who.sid) for who in agents if not self.identities or self._means(room, who))
+
+    def _means(self, room: Room, who: Participant) -> bool:
+        if who.is_our_observer:
+            return False
+        agent = room.agent(who.sid)
+        names = (agent.name,) if agent is not None else ()
+        return _is_one_of(self.identities, who.sid, who.identity.raw, *names)
+
+
+def _is_one_of(patterns: Iterable[str], sid: str, *names: str) -> bool:
+    return any(
+        pattern == sid or any(pattern == name or fnmatchcase(name, pattern) for name in names) for pattern in patterns
+    )
+
+
+async def choose(
+    gateway: Gateway, choice: Choice, thresholds: Thresholds, budget: int
+) -> tuple[Snapshot, tuple[Room, ...]]:
+    """The rooms that are meant, as just read, and the picture that they are from. Raises GatewayError.
+
+    With signs it takes as long as they need, some 30 s for `alone`.
+    """
+    poller = Poller(gateway, lambda _: None, interval_s=LOOK_EVERY_S, budget=budget)
+    try:
+        snapshot = await poller.poll_everything(choice.takes)
+        meant = [room.sid for room in snapshot.rooms.values() if choice.takes(room, snapshot.at)]
+        if choice.signs and meant:
+            snapshot, meant = await _watched(poller, snapshot, meant, choice.signs, thresholds)
+    finally:
+        await poller.close()
+    found = [snapshot.rooms[sid] for sid in meant if sid in snapshot.rooms]
+    return snapshot, tuple(sorted(found, key=lambda room: (room.name.raw, room.sid)))
+
+
+def seconds_to_watch(wanted: frozenset[SignCode], thresholds: Thresholds) -> float:
+    """How long rooms are watched for these signs."""
+    return max((_settled_s(code, thresholds) + _held_s(code, thresholds) for code in wanted), default=0.0)
+
+
+async def _watched(
+    poller: Poller, first: Snapshot, meant: Sequence[str], wanted: frozenset[SignCode], thresholds: Thresholds
+) -> tuple[Snapshot, list[str]]:
+    """The rooms that show a wanted sign for as long as it has to last, and the last picture of them."""
+    left, newest, seconds = set(meant), first, seconds_to_watch(wanted, thresholds)
+    watches = [_SignWatch(code, thresholds, first.at) for code in wanted]
+    enough_at, give_up_at = first.at + seconds, first.at + seconds + READ_IN_TIME_S
+    while True:
+        if newest.failure is not None:
+            # Whatever happened meanwhile was not seen: begin again.
+            watches = [_SignWatch(code, thresholds, newest.at) for code in wanted]
+            enough_at = newest.at + seconds
+            if newest.at >= give_up_at:
+                raise _as_error(newest.failure)
+        else:
+            for watch in watches:
+                watch.look(newest, left)
+            left = {sid for sid in left if any(watch.may_hold(sid, newest.at) for watch in watches)}
+            taken = [sid for sid in meant if any(sid in watch.held for watch in watches)]
+            if newest.at >= enough_at and (len(taken) == len(left) or newest.at >= give_up_at):
+                return newest, taken
+        poller.watch(sorted(left), None)
+        await asyncio.sleep(LOOK_EVERY_S)
+        newest = await poller.poll()
+
+
+class _SignWatch:
+    """One sign, and since when each room has shown it at every look."""
+
+    def __init__(self, code: SignCode, thresholds: Thresholds, began: float) -> None:
+        self._code = code
+        self._thresholds = thresholds
+        self._held_s = _held_s(code, thresholds)
+        self._settled_at = began + _settled_s(code, thresholds)
+        self._shown_since: dict[str, float] = {}
+        self.held: set[str] = set()
+        """the rooms that have shown it for long enough, by SID"""
+
+    def look(self, snapshot: Snapshot, sids: Iterable[str]) -> None:
+        """Take in what these rooms show now."""
+        for sid in sids:
+            room = snapshot.rooms.get(sid)
+            if room is None or not any(sign.code is self._code for sign in signs(room, snapshot.at, self._thresholds)):
+                self._shown_since.pop(sid, None)
+                self.held.discard(sid)
+                continue
+            read_at = room.checked_at or 0.0
+            since = self._shown_since.setdefault(sid, read_at)
+            if read_at - since >= self._held_s:
+                self.held.add(sid)
+
+    def may_hold(self, sid: str, now: float) -> bool:
+        """Whether the room shows it, or may still come to."""
+        return sid in self._shown_since or now < self._settled_at
+
+
+def _as_error(failure: Failure) -> GatewayError:
+    error = GatewayError(failure.message)
+    error.kind = failure.kind
+    return error
+
+
+def _settled_s(code: SignCode, thresholds: Thresholds) -> float:
+    """Until the sign shows wherever there is reason for it."""
+    match code:
+        case SignCode.SILENT:
+            return PROBED_S + thresholds.silent_s
+        case SignCode.STUCK:
+            return max(thresholds.initializing_s, thresholds.thinking_s) + LOOK_EVERY_S
+        case _:
+            return 0.0
+
+
+def _held_s(code: SignCode, thresholds: Thresholds) -> float:
+    """How long it must then be seen, because what one picture says of its beginning is no more than a guess."""
+    return {
+        SignCode.WAITING: thresholds.waiting_s,
+        SignCode.ALONE: thresholds.alone_s,
+        SignCode.CLOSED: thresholds.closed_s,
+    }.get(code, 0.0)
