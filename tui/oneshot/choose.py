@@ -8,14 +8,15 @@ as each sign needs to be one, and only those that show it all the time are taken
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from tui.control.plan_many import AGENTS_ACTIONS, Marked
-from tui.gateway.client import Gateway
 from tui.gateway.errors import GatewayError
 from tui.gateway.poller import Poller
+from tui.gateway.reader import Reader
 from tui.model.action import Action
 from tui.model.room import Participant, Room
 from tui.model.signs import SignCode, Thresholds, signs
@@ -77,13 +78,18 @@ def _is_one_of(patterns: Iterable[str], sid: str, *names: str) -> bool:
 
 
 async def choose(
-    gateway: Gateway, choice: Choice, thresholds: Thresholds, budget: int
+    gateway: Reader,
+    choice: Choice,
+    thresholds: Thresholds,
+    budget: int,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> tuple[Snapshot, tuple[Room, ...]]:
     """The rooms that are meant, as just read, and the picture that they are from. Raises GatewayError.
 
     With signs it takes as long as they need, some 30 s for `alone`.
     """
-    poller = Poller(gateway, lambda _: None, interval_s=LOOK_EVERY_S, budget=budget)
+    poller = Poller(gateway, lambda _: None, interval_s=LOOK_EVERY_S, budget=budget, clock=clock)
     try:
         snapshot = await poller.poll_everything(choice.takes)
         meant = [room.sid for room in snapshot.rooms.values() if choice.takes(room, snapshot.at)]
