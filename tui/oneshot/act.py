@@ -121,7 +121,7 @@ def plan_lines(many: ManyPlan) -> Iterator[str]:
 def result_lines(records: Sequence[ActionRecord]) -> Iterator[str]:
     """One line a target: how it ended, and in what words."""
     for record in records:
-        yield f"{record.outcome.value:<15}  {target_words(record)}: {record.last}"
+        yield f"{record.outcome.value:<15}  {target_words(record)}: {record.last.removeprefix('confirmed: ')}"
 
 
 def target_words(of: Plan | ActionRecord) -> str:
