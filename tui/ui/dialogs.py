@@ -21,15 +21,15 @@ from tui.model.signs import WORST_FIRST
 from tui.model.snapshot import Snapshot
 from tui.model.text import safe_text
 from tui.ui.commands import ACTION_TABLE, BY_ACTION, COMMANDS, Group
+from tui.ui.confirmation import Confirmation
 from tui.ui.live_table import fit
 from tui.ui.tones import fields, hang, toned
 
 
-class ConfirmDialog(ModalScreen[Action | None]):
+class ConfirmDialog(Confirmation[Action | None]):
     """Says what will happen, to whom and how sure we are. Answers the action to carry out, or None.
 
-    The plan is frozen: what happens to the picture meanwhile can only take the confirmation away, never change its
-    target. Cancel comes first, so it has the focus.
+    Cancel comes first, so it has the focus.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -41,11 +41,8 @@ class ConfirmDialog(ModalScreen[Action | None]):
     ]
 
     def __init__(self, plan: Plan, project: str, snapshot: Snapshot, clock: Callable[[], float]) -> None:
-        super().__init__()
+        super().__init__(project, snapshot, clock)
         self.plan = plan
-        self._project = project
-        self._snapshot = snapshot
-        self._clock = clock
 
     def compose(self) -> ComposeResult:
         """The target, what will happen, and the buttons."""
@@ -65,19 +62,10 @@ class ConfirmDialog(ModalScreen[Action | None]):
                 yield from _offer_buttons(plan.offers)
 
     def on_mount(self) -> None:
-        """Title and focus; the age of the data goes on counting."""
+        """Title and focus."""
         dialog = self.query_one("#dialog")
         dialog.border_title = Content(self.plan.title)
         self.query_one("#cancel").focus()
-        self._say_age()
-        self.set_interval(1.0, self._say_age)
-
-    def picture_changed(self, snapshot: Snapshot) -> None:
-        """A newer picture: if the target is gone or another one has its name, there is nothing to confirm any more."""
-        self._snapshot = snapshot
-        # It may come while the dialog is on its way: then it is looked at as soon as there is something to write on.
-        if snapshot.failure is None and self.is_mounted:
-            self._say_age()
 
     def _gone(self) -> str:
         target = self.plan.target
@@ -92,19 +80,17 @@ class ConfirmDialog(ModalScreen[Action | None]):
             return "This participant is gone."
         return ""
 
-    def _say_age(self) -> None:
+    def _checked(self) -> Content:
         gone = self._gone()
-        checked = self.plan.checked_at
-        said: tuple[str, Tone]
-        if gone:
-            said = (gone + " Nothing will be sent.", Tone.TROUBLE)
-        elif checked is None:
-            said = ("This room's participants have not been read yet.", Tone.NOTICE)
-        else:
-            said = (f"As seen {span(self._clock() - checked)} ago; checked again before anything is sent.", Tone.MUTED)
-        self.query_one("#checked", Static).update(toned(said))
         for button in self.query("#confirm, .offer").results(Button):
             button.disabled = bool(gone)
+        checked = self.plan.checked_at
+        if gone:
+            return toned((gone + " Nothing will be sent.", Tone.TROUBLE))
+        if checked is None:
+            return toned(("This room's participants have not been read yet.", Tone.NOTICE))
+        ago = span(self._clock() - checked)
+        return toned((f"As seen {ago} ago; checked again before anything is sent.", Tone.MUTED))
 
     def _target(self) -> Content:
         target = self.plan.target

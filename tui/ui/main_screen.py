@@ -4,67 +4,51 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Input
 
-from tui.control.plan import Plan, plan
-from tui.control.plan_many import ManyPlan, Marked, plan_many
 from tui.model.action import Action, ActionRecord, BatchRecord, Outcome
 from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
 from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, RoomRow, order_words
 from tui.model.log import Told
-from tui.model.phrases import Tone, age, batch_words, count, outcome_words, session_words
+from tui.model.phrases import count
 from tui.model.room import Agent, Participant, Room
 from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name, safe_text
+from tui.ui.agent_pane import AgentPane, agent_lines
+from tui.ui.asking import Asking
 from tui.ui.bars import KeyBar, Standing, StatusBar
 from tui.ui.close_dialogs import ChooseCauseDialog, CloseDialog, close_page, sources_page
-from tui.ui.commands import BY_ACTION, BY_ID, Group, bindings
-from tui.ui.dialogs import (
-    ChooseAgentDialog,
-    ConfirmDialog,
-    DetailDialog,
-    StoryDialog,
-    help_page,
-    lines_page,
-    story_page,
-)
-from tui.ui.lines import Lines
+from tui.ui.commands import BY_ID, Group, bindings
+from tui.ui.confirmation import Confirmation
+from tui.ui.dialogs import DetailDialog, StoryDialog, help_page, lines_page, story_page
 from tui.ui.live_table import LiveTable
 from tui.ui.log_pane import LogPane
-from tui.ui.many_dialogs import BatchDialog, ConfirmManyDialog, target_words
-from tui.ui.rows import (
-    OUTCOME_GLYPHS,
-    OUTCOME_TONES,
-    PARTICIPANT_COLUMNS,
-    ROOM_COLUMNS,
-    participant_cells,
-    participant_lines,
-    room_cells,
-    room_lines,
-)
+from tui.ui.many_dialogs import BatchDialog, target_words
+from tui.ui.marks import Marks
+from tui.ui.rows import PARTICIPANT_COLUMNS, ROOM_COLUMNS, participant_cells, participant_lines, room_cells, room_lines
 from tui.ui.save import save_log
-from tui.ui.tones import fields, label, toned
+from tui.ui.toasts import tell_batch_ended, tell_ended
+from tui.ui.tones import label
 
 if TYPE_CHECKING:
     from tui.ui.app import Supervisor
 
 COMPACT_WIDTH, COMPACT_HEIGHT = 100, 30
 """Under either, the lower panes share one place and take turns."""
-STEP_S = 5
-"""Seconds by which an agent's time in its state goes on: by the second it would make the pane restless."""
 SETTLE_S = 0.15
 """How long the selection must rest before its room is asked for out of turn."""
 
@@ -89,6 +73,14 @@ class MainScreen(Screen[None]):
         self._paused_at: float | None = None
         self._compact_pane = "participants"
 
+    @cached_property
+    def _asking(self) -> Asking:
+        return Asking(self.app, self._clock)
+
+    @cached_property
+    def _marks(self) -> Marks:
+        return Marks(self.rooms, self.participants)
+
     def compose(self) -> ComposeResult:
         """Top to bottom: status, rooms, what is selected, the log, the keys."""
         yield StatusBar(id="status")
@@ -100,8 +92,7 @@ class MainScreen(Screen[None]):
                 yield LiveTable[Participant](
                     PARTICIPANT_COLUMNS, attrgetter("sid"), participant_cells, markable=True, id="participants"
                 )
-            with VerticalScroll(id="agent-pane", classes="pane", can_focus=True):
-                yield Lines(id="agent")
+            yield AgentPane(id="agent-pane", classes="pane")
         yield LogPane(self._clock, id="log-pane")
         yield KeyBar()
 
@@ -150,7 +141,7 @@ class MainScreen(Screen[None]):
             self._arrange()
             await asyncio.sleep(0)
         for screen in self.app.screen_stack:
-            if isinstance(screen, ConfirmDialog | ConfirmManyDialog):
+            if isinstance(screen, Confirmation):
                 screen.picture_changed(snapshot)
         self._show_status()
 
@@ -167,10 +158,7 @@ class MainScreen(Screen[None]):
         self.log_pane.put(records)
         for record in records:
             if record.batch is None and record.outcome is not Outcome.RUNNING:
-                offers = ", ".join(f"{BY_ACTION[offer].keys} {offer.value}" for offer in record.offers)
-                words = f"{record.action.value} {target_words(record.target)}\n{OUTCOME_GLYPHS[record.outcome]} "
-                words += outcome_words(record) + (f"\nOffered instead: {offers}" if offers else "")
-                self._toast(record.outcome, words)
+                tell_ended(self.app, record)
         for batch_id in dict.fromkeys(record.batch.id for record in records if record.batch is not None):
             if (batch := self.log_pane.batch_record(batch_id)) is not None:
                 self._batch_went_on(batch)
@@ -180,11 +168,7 @@ class MainScreen(Screen[None]):
             if isinstance(screen, BatchDialog) and screen.record.batch == batch.batch:
                 screen.take_record(batch)
         if batch.outcome is not Outcome.RUNNING:
-            self._toast(batch.outcome, f"{OUTCOME_GLYPHS[batch.outcome]} {batch_words(batch)}")
-
-    def _toast(self, outcome: Outcome, words: str) -> None:
-        calm = OUTCOME_TONES[outcome] is Tone.WORKING
-        self.notify(words, severity="information" if calm else "error", timeout=6 if calm else 20, markup=False)
+            tell_batch_ended(self.app, batch)
 
     def _tick(self) -> None:
         now = self._clock()
@@ -212,23 +196,8 @@ class MainScreen(Screen[None]):
         self.rooms.mark_sort(self._order.column, descending=not self._order.reverse)
         pane = self.query_one("#rooms-pane")
         shown = f"{len(rows):,}/{len(self.fleet):,}" if self._filter else f"{len(rows):,}"
-        label(pane, Content(f"Rooms ─ {order_words(self._order)}{self._marks_words()}"), Content(shown))
+        label(pane, Content(f"Rooms ─ {order_words(self._order)}{self._marks.words(self.picture)}"), Content(shown))
         self._show_details()
-
-    def _marks_words(self) -> str:
-        marks = self.rooms.marks
-        if not marks:
-            return ""
-        gone = sum(1 for sid in marks if sid not in self.picture.rooms)
-        hidden = len(self._hidden_marks())
-        parts = [f"{len(marks):,} marked"]
-        parts += [f"{hidden:,} hidden by the filter"] if hidden else []
-        parts += [f"{gone:,} gone"] if gone else []
-        return " ─ " + ", ".join(parts)
-
-    def _hidden_marks(self) -> Sequence[str]:
-        """The marked rooms that are there, but not among those the filter shows."""
-        return [sid for sid in self.rooms.marks if sid in self.picture.rooms and not self.rooms.has(sid)]
 
     def _show_details(self) -> None:
         room = self.room
@@ -257,26 +226,7 @@ class MainScreen(Screen[None]):
         return f"{self._selected_name} is gone"
 
     def _show_agent(self) -> None:
-        agent = self._agent_shown()
-        pane = self.query_one("#agent-pane")
-        room = self.room
-        if agent is None or room is None:
-            label(pane, Content("Agent"))
-            words = toned((_no_agent_words(room), Tone.MUTED))
-            # Before the first layout there is no width; the pane is written again after it.
-            width = pane.scrollable_content_region.width or COMPACT_WIDTH
-            self._write_agent(Content("\n").join(words.wrap(width)))
-            return
-        more = len(room.agents)
-        title = f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "")
-        label(pane, Content(title))
-        width = pane.scrollable_content_region.width
-        self._write_agent(fields(_agent_lines(agent, self._clock()), label_width=8, width=width))
-
-    def _write_agent(self, content: Content) -> None:
-        # Filled up to the pane: only a page that is longer than that changes the layout, which takes 20 ms.
-        missing = self.query_one("#agent-pane").size.height - 1 - content.plain.count("\n")
-        self.query_one("#agent", Lines).show(content + Content("\n" * max(0, missing)))
+        self.query_one(AgentPane).show(self.room, self._agent_shown(), self._clock())
 
     def _agent_shown(self) -> Agent | None:
         room = self.room
@@ -342,7 +292,7 @@ class MainScreen(Screen[None]):
             lines = participant_lines(room, participant, self._clock())
             agent = room.agent(participant.sid)
             if agent is not None:
-                lines += _agent_lines(agent, self._clock())
+                lines += agent_lines(agent, self._clock())
             lines += [("", ""), *room_lines(room, self._clock())]
             self.app.push_screen(DetailDialog(participant.identity.safe, lines_page(lines)))
 
@@ -362,20 +312,9 @@ class MainScreen(Screen[None]):
             return
         steps = story_page([(step.at, step.text) for step in entry.steps], entry.at)
         title = f"{entry.action.value} {target_words(entry.target)}: {entry.outcome.value}"
-        self.app.push_screen(StoryDialog(title, steps, entry.offers), lambda action: self._offered(entry, action))
-
-    def _offered(self, record: ActionRecord, action: Action | None) -> None:
-        if action is None:
-            return
-        target = record.target
-        rooms = self.newest.rooms
-        room = rooms.get(record.came_back_sid) or rooms.get(target.room_sid)
-        if room is None:
-            self._say("That room is gone.")
-            return
-        # Whoever came back is another participant under the same identity.
-        sid = (record.came_back_sid or target.participant_sid) if target.participant_sid else None
-        self._ask(action, room, sid, by_dispatch=record.by_dispatch)
+        self.app.push_screen(
+            StoryDialog(title, steps, entry.offers), lambda action: self._asking.ask_offered(entry, action)
+        )
 
     @on(LiveTable.HeaderClicked, "#rooms")
     def _header_clicked(self, event: LiveTable.HeaderClicked) -> None:
@@ -499,7 +438,7 @@ class MainScreen(Screen[None]):
         A name that can't be shown is copied as its SID.
         """
         things: list[Room | Participant] = []
-        for room, participant_sid in self._marked():
+        for room, participant_sid in self._marks.targets(self._focused_pane(), self.picture, self.room):
             participant = room.participant(participant_sid) if participant_sid is not None else None
             things.append(participant or room)
         if not things:
@@ -583,85 +522,27 @@ class MainScreen(Screen[None]):
 
     def action_act(self, value: str) -> None:
         """Plan this action on all that is marked in this pane, or on what is selected right now, and ask."""
-        action = Action(value)
-        if self._marks_table() is not None:
-            self._ask_many(action)
+        action, pane = Action(value), self._focused_pane()
+        if self._marks.are_in(pane):
+            self._ask_many(action, pane)
             return
         room, participant = self._selected()
         if room is None:
             self._say("Select a room or a participant first: " + BY_ID["next_pane"].key_words + " goes to the panes.")
             return
-        self._ask(action, room, participant.sid if participant is not None else None)
+        self._asking.ask(action, room, participant.sid if participant is not None else None)
 
-    def _ask(self, action: Action, room: Room, participant_sid: str | None, *, by_dispatch: bool = False) -> None:
-        """Plan this action on exactly that, and have it confirmed; for a dispatch, have the agent chosen first."""
-        if action is Action.DISPATCH_AGENT:
-            self._choose_agent(room)
-        else:
-            self._confirm(plan(action, room, participant_sid, self._clock(), by_dispatch=by_dispatch))
-
-    def _choose_agent(self, room: Room) -> None:
-        def chosen(name: str | None) -> None:
-            if name is not None:
-                self._confirm(plan(Action.DISPATCH_AGENT, room, None, self._clock(), agent_name=name))
-
-        names, likely = self._agent_names([room])
-        self.app.push_screen(ChooseAgentDialog(room.name.safe, names, likely), chosen)
-
-    def _marks_table(self) -> LiveTable[Any] | None:
-        """The table of this pane, if something is marked in it."""
-        tables: dict[str, LiveTable[Any]] = {"rooms": self.rooms, "participants": self.participants}
-        table = tables.get(self._focused_pane())
-        return table if table is not None and table.marks else None
-
-    def _marked(self) -> Sequence[Marked]:
-        """What is marked in this pane and still there."""
-        table, room = self._marks_table(), self.room
-        if table is None:
-            return ()
-        if table is self.rooms:
-            return [(self.picture.rooms[sid], None) for sid in table.marks if sid in self.picture.rooms]
-        return [(room, sid) for sid in table.marks if room is not None and room.participant(sid) is not None]
-
-    def _ask_many(self, action: Action) -> None:
-        """Plan this action on all that is marked, and have it confirmed; for a dispatch, choose the agent first."""
-        marked = self._marked()
+    def _ask_many(self, action: Action, pane: str) -> None:
+        marked = self._marks.targets(pane, self.picture, self.room)
         if not marked:
             self._say("All that was marked is gone.")
             return
-
-        def chosen(name: str | None) -> None:
-            if name is not None:
-                self._confirm_many(plan_many(action, marked, self._clock(), agent_name=name))
-
-        if action is Action.DISPATCH_AGENT:
-            rooms = list({room.sid: room for room, _ in marked}.values())
-            names, likely = self._agent_names(rooms)
-            self.app.push_screen(ChooseAgentDialog(count(len(rooms), "room"), names, likely), chosen)
-        else:
-            chosen("")
-
-    def _confirm_many(self, many: ManyPlan) -> None:
-        table = self._marks_table()
-
-        def answered(go: bool | None) -> None:  # noqa: FBT001 - a dialog's answer
-            if go:
-                if table is not None:
-                    # What was meant has been ordered: the next key must not mean them again.
-                    table.action_unmark_all()
-                self.app.carry_out_many(many)
-
-        hidden = len(self._hidden_marks()) if table is self.rooms else 0
-        self.app.push_screen(
-            ConfirmManyDialog(many, hidden, self.app.where.project, self.newest, self._clock), answered
-        )
+        hidden = self._marks.hidden(pane, self.picture)
+        self._asking.ask_many(action, marked, hidden, lambda: self._marks.clear(pane))
 
     def action_stop_actions(self) -> None:
         """Stop what is running, between two steps."""
-        stopped = self.app.stop_actions()
-        self._say(
-            f"Stopping {count(stopped, 'action')} after the current step." if stopped else "No action is running."
-        )
+        self._asking.stop()
 
     def _selected(self) -> tuple[Room | None, Participant | None]:
         """What a command is aimed at: by the pane with the focus, only what is on the screen."""
@@ -676,63 +557,8 @@ class MainScreen(Screen[None]):
             return room, agent.participant if agent is not None else None
         return room, None
 
-    def _agent_names(self, rooms: Sequence[Room]) -> tuple[set[str], str]:
-        """The raw agent names seen in this project, and the one that these rooms most likely need."""
-        seen = {dispatch.agent_name.raw for one in self.picture.rooms.values() for dispatch in one.dispatches or ()}
-        dispatches = [dispatch for room in rooms for dispatch in room.dispatches or ()]
-        own = [dispatch.agent_name.raw for dispatch in dispatches if not dispatch.jobs]
-        own += [dispatch.agent_name.raw for dispatch in dispatches]
-        return seen, next(iter(own), "")
-
-    def _confirm(self, planned: Plan) -> None:
-        def answered(action: Action | None) -> None:
-            if action is None:
-                return
-            if action is planned.action:
-                self.app.carry_out(planned)
-                return
-            room = self.newest.rooms.get(planned.target.room_sid)
-            if room is None:
-                self._say("That room is gone.")
-                return
-            self._ask(action, room, planned.target.participant_sid or None)
-
-        self.app.push_screen(ConfirmDialog(planned, self.app.where.project, self.newest, self._clock), answered)
-
     def _say(self, words: str, *, calm: bool = False) -> None:
-        self.notify(words, severity="information" if calm else "warning", markup=False)
+        self._asking.say(words, calm=calm)
 
 
 PANES = ("rooms", "participants", "agent", "log")
-
-
-def _no_agent_words(room: Room | None) -> str:
-    if room is None:
-        return "The selected room's agent is shown here."
-    if room.participants is None:
-        return "Reading who is in this room …"
-    return "No agent is in this room." + (" Press a to dispatch one." if room.people else "")
-
-
-def _agent_lines(agent: Agent, now: float) -> list[tuple[str, str]]:
-    facts, dispatch, job = agent.facts, agent.dispatch, agent.job
-    since = f", for {age((now - facts.state_since) // STEP_S * STEP_S)}" if facts.state_since is not None else ""
-    lines = [
-        ("session", session_words(agent, now)),
-        ("state", (facts.state or "not published") + (since if facts.state else "")),
-    ]
-    if facts.close is not None and facts.close.error is not None:
-        error = facts.close.error
-        lines.append(("error", f"{error.source} {error.type}: {error.message}"))
-    lines += [
-        (
-            "dispatch",
-            f"{dispatch.id} {dispatch.label}, {count(len(dispatch.jobs), 'job')}" if dispatch else "not known yet",
-        ),
-        ("job", job.id if job else "not known yet"),
-        ("worker", job.worker_id if job else "not known yet"),
-        ("joined", f"{age(now - agent.participant.joined_at)} ago"),
-        ("helper", f"version {facts.helper}" if facts.helper else "none: its session can't be closed from here"),
-        ("sid", agent.participant.sid),
-    ]
-    return lines

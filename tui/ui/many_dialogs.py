@@ -18,6 +18,7 @@ from tui.control.plan_many import ManyPlan
 from tui.model.action import ActionRecord, BatchRecord, Outcome, Target
 from tui.model.phrases import Tone, batch_words, count, outcome_words, span
 from tui.model.snapshot import Snapshot
+from tui.ui.confirmation import Confirmation
 from tui.ui.dialogs import DetailDialog, StoryDialog, lines_page, story_page
 from tui.ui.live_table import Cell, Column, LiveTable
 from tui.ui.rows import OUTCOME_GLYPHS, OUTCOME_TONES, marked_name
@@ -37,10 +38,10 @@ _RECORD_COLUMNS = (
 )
 
 
-class ConfirmManyDialog(ModalScreen[bool]):
+class ConfirmManyDialog(Confirmation[bool]):
     """Says what will happen to how many, and lists every one of them. Answers whether to do it.
 
-    The plan is frozen. Where many rooms are to be deleted, their number has to be typed.
+    Where many rooms are to be deleted, their number has to be typed.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,12 +54,9 @@ class ConfirmManyDialog(ModalScreen[bool]):
     def __init__(
         self, many: ManyPlan, hidden: int, project: str, snapshot: Snapshot, clock: Callable[[], float]
     ) -> None:
-        super().__init__()
+        super().__init__(project, snapshot, clock)
         self.many = many
         self._hidden = hidden
-        self._project = project
-        self._snapshot = snapshot
-        self._clock = clock
 
     def compose(self) -> ComposeResult:
         """What will happen, to whom, and the buttons."""
@@ -90,17 +88,8 @@ class ConfirmManyDialog(ModalScreen[bool]):
         table = self.query_one("#targets", LiveTable)
         table.show((*many.blocked, *warned, *others), self._clock())
         self.query_one("#word" if many.word else "#cancel").focus()
-        self._say_age()
-        self.set_interval(1.0, self._say_age)
 
-    def picture_changed(self, snapshot: Snapshot) -> None:
-        """A newer picture: those that are gone meanwhile are said to be, and nothing will be sent to them."""
-        self._snapshot = snapshot
-        # It may come while the dialog is on its way: then it is looked at as soon as there is something to write on.
-        if snapshot.failure is None and self.is_mounted:
-            self._say_age()
-
-    def _say_age(self) -> None:
+    def _checked(self) -> Content:
         plans = self.many.plans
         gone = sum(1 for plan in plans if not _is_there(plan.target, self._snapshot))
         times = [plan.checked_at for plan in plans]
@@ -114,7 +103,7 @@ class ConfirmManyDialog(ModalScreen[bool]):
             parts.append(("each one is checked again before anything is sent.", Tone.MUTED))
         if gone:
             parts.append((f"\n▲ {count(gone, 'is', 'are')} gone meanwhile: nothing will be sent there.", Tone.NOTICE))
-        self.query_one("#checked", Static).update(toned(*parts))
+        return toned(*parts)
 
     def action_open(self) -> None:
         """Everything that is planned for the selected one."""

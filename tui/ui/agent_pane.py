@@ -1,0 +1,76 @@
+"""The pane of the selected room's agent: what its process, its job and its helper are known to be."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+
+from tui.model.phrases import Tone, age, count, session_words
+from tui.model.room import Agent, Room
+from tui.ui.lines import Lines
+from tui.ui.tones import fields, label, toned
+
+STEP_S = 5
+"""Seconds by which an agent's time in its state goes on: by the second it would make the pane restless."""
+BEFORE_LAYOUT_WIDTH = 100
+"""Before the first layout there is no width; the pane is written again after it."""
+
+
+class AgentPane(VerticalScroll, can_focus=True):
+    """Everything about one agent, in lines."""
+
+    def compose(self) -> ComposeResult:
+        """The lines."""
+        yield Lines(id="agent")
+
+    def show(self, room: Room | None, agent: Agent | None, now: float) -> None:
+        """Show this agent of this room; or why there is none."""
+        if agent is None or room is None:
+            label(self, Content("Agent"))
+            words = toned((_no_agent_words(room), Tone.MUTED))
+            width = self.scrollable_content_region.width or BEFORE_LAYOUT_WIDTH
+            self._write(Content("\n").join(words.wrap(width)))
+            return
+        more = len(room.agents)
+        label(self, Content(f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "")))
+        width = self.scrollable_content_region.width
+        self._write(fields(agent_lines(agent, now), label_width=8, width=width))
+
+    def _write(self, content: Content) -> None:
+        # Filled up to the pane: only a page that is longer than that changes the layout, which takes 20 ms.
+        missing = self.size.height - 1 - content.plain.count("\n")
+        self.query_one("#agent", Lines).show(content + Content("\n" * max(0, missing)))
+
+
+def _no_agent_words(room: Room | None) -> str:
+    if room is None:
+        return "The selected room's agent is shown here."
+    if room.participants is None:
+        return "Reading who is in this room …"
+    return "No agent is in this room." + (" Press a to dispatch one." if room.people else "")
+
+
+def agent_lines(agent: Agent, now: float) -> list[tuple[str, str]]:
+    """What is known of an agent from outside, label and value."""
+    facts, dispatch, job = agent.facts, agent.dispatch, agent.job
+    since = f", for {age((now - facts.state_since) // STEP_S * STEP_S)}" if facts.state_since is not None else ""
+    lines = [
+        ("session", session_words(agent, now)),
+        ("state", (facts.state or "not published") + (since if facts.state else "")),
+    ]
+    if facts.close is not None and facts.close.error is not None:
+        error = facts.close.error
+        lines.append(("error", f"{error.source} {error.type}: {error.message}"))
+    lines += [
+        (
+            "dispatch",
+            f"{dispatch.id} {dispatch.label}, {count(len(dispatch.jobs), 'job')}" if dispatch else "not known yet",
+        ),
+        ("job", job.id if job else "not known yet"),
+        ("worker", job.worker_id if job else "not known yet"),
+        ("joined", f"{age(now - agent.participant.joined_at)} ago"),
+        ("helper", f"version {facts.helper}" if facts.helper else "none: its session can't be closed from here"),
+        ("sid", agent.participant.sid),
+    ]
+    return lines
