@@ -12,7 +12,7 @@ import pytest
 
 from tests.build import NOW, person, room, snapshot
 from tests.close_events import close, left
-from tests.dashboard import Dashboard, on_pictures
+from tests.dashboard import Dashboard, on_demo, on_pictures, open_room, small_world
 from tui.model.causes import Cause
 from tui.model.closes import CloseEvent
 from tui.model.evidence import Evidence, Fact, Source
@@ -181,3 +181,16 @@ async def test_a_small_terminal_shows_the_log_too() -> None:
         await shown.press("enter")
         await shown.wait_for("Go to its room")
         shown.assert_harmless()
+
+
+async def test_a_small_screen_says_at_all_times_which_sources_are_on() -> None:
+    world = small_world()
+    open_room(world, "sales-1", "ann")
+    async with on_demo(world, size=(80, 24)) as shown:
+        sources = ("● helper", "○ webhooks", "○ observer", "● probe")
+        await shown.wait_for(lambda: all(source in shown.line("Rooms ─") for source in sources))
+        await shown.press("asterisk")
+        # Where other words need the place, fewer letters stand for each.
+        await shown.wait_for(lambda: "1 marked ─ ●hel ○web ○obs ○his ●pro" in shown.line("Rooms ─"))
+    async with on_demo(world, size=(40, 12)) as shown:
+        await shown.wait_for(lambda: "○w" in shown.line("Rooms ─"))

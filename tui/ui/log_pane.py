@@ -80,11 +80,8 @@ class LogPane(Vertical):
 
     def show_sources(self, sources: Sequence[SourceStatus]) -> None:
         """Say where evidence comes from, and what is off."""
-        parts: list[tuple[str, Tone]] = []
-        for source in sources:
-            glyph, tone = source_glyph(source)
-            parts += [(f" {glyph} ", tone), (source.name, Tone.MUTED)]
-        label(self, subtitle=toned(*parts, (" ", Tone.MUTED)) if parts else Content(""))
+        parts = sources_words(sources)
+        label(self, subtitle=toned((" ", Tone.MUTED), *parts, (" ", Tone.MUTED)) if parts else Content(""))
 
     def refresh_lines(self) -> None:
         """Filter anew."""
@@ -158,6 +155,24 @@ def filter_words(by: LogFilter) -> str:
     """What is shown: `all causes`, `error`, `error “sales”`."""
     cause = CAUSE_WORDS[by.cause] if by.cause is not None else "all causes"
     return f"{cause} “{by.words.strip()}”" if by.words.strip() else cause
+
+
+_NAME_LENGTHS = (12, 3, 1)
+
+
+def sources_words(sources: Sequence[SourceStatus], room: int = 1_000) -> list[tuple[str, Tone]]:
+    """Every source with the glyph of how it stands, in at most `room` cells; nothing, where not even letters fit."""
+    for length in _NAME_LENGTHS:
+        parts: list[tuple[str, Tone]] = []
+        for source in sources:
+            glyph, tone = source_glyph(source)
+            name = source.name[:length]
+            before = " " if parts and length > 1 else ""
+            after = " " if name == source.name else ""
+            parts += [(before + glyph + after, tone), (name, Tone.MUTED)]
+        if sum(len(text) for text, _ in parts) <= room:
+            return parts
+    return []
 
 
 def source_glyph(source: SourceStatus) -> tuple[str, Tone]:

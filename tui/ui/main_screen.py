@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -23,7 +24,7 @@ from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
 from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, RoomRow, order_words
 from tui.model.log import Told
-from tui.model.phrases import count
+from tui.model.phrases import Tone, count
 from tui.model.room import Agent, Participant, Room
 from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
@@ -36,19 +37,21 @@ from tui.ui.commands import BY_ID, Group, bindings
 from tui.ui.confirmation import Confirmation
 from tui.ui.dialogs import DetailDialog, StoryDialog, help_page, lines_page, story_page
 from tui.ui.live_table import LiveTable
-from tui.ui.log_pane import LogPane
+from tui.ui.log_pane import LogPane, sources_words
 from tui.ui.many_dialogs import BatchDialog, target_words
 from tui.ui.marks import Marks
 from tui.ui.rows import PARTICIPANT_COLUMNS, ROOM_COLUMNS, participant_cells, participant_lines, room_cells, room_lines
 from tui.ui.save import save_log
 from tui.ui.toasts import tell_batch_ended, tell_ended
-from tui.ui.tones import label
+from tui.ui.tones import label, toned
 
 if TYPE_CHECKING:
     from tui.ui.app import Supervisor
 
 COMPACT_WIDTH, COMPACT_HEIGHT = 100, 30
 """Under either, the lower panes share one place and take turns."""
+TITLE_EDGES = 8
+"""Cells of a pane's upper border that can't be written on, and those between two parts of what is."""
 SETTLE_S = 0.15
 """How long the selection must rest before its room is asked for out of turn."""
 
@@ -178,6 +181,7 @@ class MainScreen(Screen[None]):
             table.tick(now)
         self._show_agent()
         self._show_status()
+        self._label_rooms()
         self.log_pane.show_sources(self.app.sources)
         self._watch()
 
@@ -194,10 +198,19 @@ class MainScreen(Screen[None]):
             empty = "No rooms: they appear here as soon as somebody joins one."
         self.rooms.show(rows, self._clock(), empty=empty)
         self.rooms.mark_sort(self._order.column, descending=not self._order.reverse)
-        pane = self.query_one("#rooms-pane")
-        shown = f"{len(rows):,}/{len(self.fleet):,}" if self._filter else f"{len(rows):,}"
-        label(pane, Content(f"Rooms ─ {order_words(self._order)}{self._marks.words(self.picture)}"), Content(shown))
+        self._label_rooms()
         self._show_details()
+
+    def _label_rooms(self) -> None:
+        shown = f"{len(self.fleet.shown):,}"
+        if self._filter:
+            shown += f"/{len(self.fleet):,}"
+        title = f"Rooms ─ {order_words(self._order)}{self._marks.words(self.picture)}"
+        # The border of the log, which names the sources, is not there on a small screen.
+        room = self.size.width - cell_len(title) - TITLE_EDGES if self.has_class("-compact") else 0
+        sources = sources_words(self.app.sources, room)
+        words = [(" ─ ", Tone.PLAIN), *sources] if sources else []
+        label(self.query_one("#rooms-pane"), toned((title, Tone.PLAIN), *words), Content(shown))
 
     def _show_details(self) -> None:
         room = self.room
@@ -330,6 +343,7 @@ class MainScreen(Screen[None]):
         """A small screen shows one lower pane at a time."""
         compact = event.size.width < COMPACT_WIDTH or event.size.height < COMPACT_HEIGHT
         self.set_class(compact, "-compact")
+        self._label_rooms()
         self._mark_pane()
         self.call_after_refresh(self._show_agent)
 
