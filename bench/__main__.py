@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from bench import closes, fleet, idle, real, report, servers, startup
+from bench import closes, fleet, idle, race, real, report, servers, startup
 from bench.figures import Figure
 from bench.lengths import FULL, QUICK, Lengths
 from bench.machine import this_machine
@@ -27,6 +27,7 @@ def parts(lengths: Lengths) -> Mapping[str, Part]:
     if servers.has_real():
         found["livekit"] = real.measure
         found["closes"] = closes.measure
+        found["race"] = race.measure
     return found
 
 

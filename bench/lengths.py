@@ -21,6 +21,7 @@ class Lengths:
     starts: int = 4
     changes: int = 4
     closes: int = 4
+    races: int = 40
     warming: float = 4.0
     churning: float = 8.0
     typing: float = 10.0
@@ -40,6 +41,7 @@ QUICK = Lengths(
     starts=3,
     changes=2,
     closes=1,
+    races=5,
     warming=2.0,
     churning=5.0,
     typing=5.0,

@@ -14,7 +14,7 @@ from asyncio import IncompleteReadError
 from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -89,7 +89,7 @@ class Gateway:
         self._sent: deque[float] = deque()
         self._sent_in_all = 0
 
-    async def __aenter__(self) -> Gateway:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
