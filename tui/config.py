@@ -31,7 +31,8 @@ class Sources:
 
     `interval_s` are the seconds between two polls, `budget` the requests a minute; `probe` says whether agents are
     asked for signs of life; `webhook` is where LiveKit's webhooks are listened for, None for not at all; `observe` is
-    how many rooms may be observed from inside at once: 1 means the one that is open, 0 none.
+    how many rooms may be observed from inside at once: 1 means the one that is open, 0 none. `inspect` says whether the
+    sessions of agents may be looked into.
     """
 
     interval_s: float = 2.0
@@ -39,6 +40,7 @@ class Sources:
     probe: bool = True
     webhook: tuple[str, int] | None = None
     observe: int = 1
+    inspect: bool = True
 
 
 def listen_address(text: str) -> tuple[str, int]:

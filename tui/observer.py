@@ -8,6 +8,8 @@ Orders, on standard input, one a line:
 
     {"join": ROOM_SID, "url": URL, "token": JWT}
     {"leave": ROOM_SID}
+    {"relay": ROOM_SID, "agents": [SID, …]}                    whose sessions are looked into, in a room joined before
+    {"send": ROOM_SID, "agent": SID, "message": BASE64}        an AgentSessionMessage, to one of them
 
 Sightings, on standard output, one a line, each with `"room": ROOM_SID` and what it is in `"saw"`:
 
@@ -23,6 +25,8 @@ Sightings, on standard output, one a line, each with `"room": ROOM_SID` and what
     session_failed   the session of the agent `who` told of an error, `error`, in its own words
     session_silent   the session of the agent `who` doesn't answer any more; `since` is how many seconds ago the first
                      question was asked that it left unanswered; said again as long as it lasts, more and more seldom
+    told             the `agent`, one whose session is looked into, sent this `message`, an AgentSessionMessage as above
+    absent           the `agent`, whose session is to be looked into, is not in the room
 
 `reason` is the number of a DisconnectReason; `who` is what `_who` makes of a participant.
 """
@@ -30,6 +34,7 @@ Sightings, on standard output, one a line, each with `"room": ROOM_SID` and what
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import math
@@ -38,7 +43,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from livekit import rtc
@@ -56,6 +61,10 @@ TOUCHED_EVERY_S = 0.1
 """How often at most a room is called touched: hundreds may be in it, and some with ill will."""
 MESSAGE_LIMIT = 64 * 1024
 """Bytes of a message on the topic: anybody in the room may send anything there."""
+RELAYED_LIMIT = 2 * 1024 * 1024
+"""Bytes of a message from an agent whose session is looked into: the history of a long conversation comes in one."""
+READ_TIMEOUT_S = 10.0
+"""How long a message may take to come in whole; those after it wait for it."""
 ERROR_LIMIT = 2_000
 """Characters passed on of an error's text."""
 ATTRIBUTE_LIMIT = 4_000
@@ -126,7 +135,10 @@ class Observer:
         self._here = False
         self._leaving = asyncio.Event()
         self._sessions: dict[str, Session] = {}
-        self._reading: set[asyncio.Task[None]] = set()
+        self._relayed: frozenset[str] = frozenset()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        """the newest message of each sender that is still coming in"""
         self._touched = False
         self._quiet: asyncio.TimerHandle | None = None
 
@@ -153,6 +165,19 @@ class Observer:
         self._here = False
         self._leaving.set()
 
+    def relay(self, agents: Iterable[str]) -> None:
+        """From now on say all that these agents, by their SIDs, tell of their sessions."""
+        self._relayed = frozenset(agents)
+        here = {agent.sid for agent in self._agents()}
+        for sid in self._relayed - here:
+            self._say("absent", agent=sid)
+
+    def send(self, agent_sid: str, message: bytes) -> None:
+        """Send an agent this message. What can't be sent is not answered."""
+        agent = next((agent for agent in self._agents() if agent.sid == agent_sid), None)
+        if agent is not None and self._here:
+            self._keep(asyncio.create_task(self._send_quietly(agent.identity, message)))
+
     async def _join(self, url: str, token: str) -> None:
         for event in (
             "participant_connected",
@@ -174,7 +199,7 @@ class Observer:
         self._room.register_byte_stream_handler(SESSION_TOPIC, self._on_session)
         began = time.time()
         options = rtc.RoomOptions(
-            auto_subscribe=False, data_stream=rtc.DataStreamOptions(max_payload_byte_length=MESSAGE_LIMIT)
+            auto_subscribe=False, data_stream=rtc.DataStreamOptions(max_payload_byte_length=RELAYED_LIMIT)
         )
         await self._room.connect(url, token, options)
         async with asyncio.timeout(SID_TIMEOUT_S):
@@ -255,30 +280,60 @@ class Observer:
     async def _ping(self, identity: str) -> None:
         request = session_pb.SessionRequest(request_id=uuid.uuid4().hex)
         request.ping.SetInParent()
+        await self._send(identity, session_pb.AgentSessionMessage(request=request).SerializeToString())
+
+    async def _send_quietly(self, identity: str, message: bytes) -> None:
+        with contextlib.suppress(Exception):  # whatever kept it from getting out
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._send(identity, message)
+
+    async def _send(self, identity: str, message: bytes) -> None:
         await self._room.local_participant.send_bytes(
-            session_pb.AgentSessionMessage(request=request).SerializeToString(),
-            name=request.request_id,
-            topic=SESSION_TOPIC,
-            destination_identities=[identity],
+            message, name=uuid.uuid4().hex, topic=SESSION_TOPIC, destination_identities=[identity]
         )
 
     def _on_session(self, reader: rtc.ByteStreamReader, identity: str) -> None:
-        task = asyncio.create_task(self._read(reader, identity))
-        self._reading.add(task)
-        task.add_done_callback(self._reading.discard)
+        before = self._reading.get(identity)
+        task = self._reading[identity] = asyncio.create_task(self._read(reader, identity, before))
+        self._keep(task)
+        task.add_done_callback(lambda _: self._read_by(identity, task))
 
-    async def _read(self, reader: rtc.ByteStreamReader, identity: str) -> None:
-        message = session_pb.AgentSessionMessage()
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _read_by(self, identity: str, task: asyncio.Task[None]) -> None:
+        if self._reading.get(identity) is task:
+            del self._reading[identity]
+
+    async def _read(self, reader: rtc.ByteStreamReader, identity: str, before: asyncio.Task[None] | None) -> None:
+        """Read a message, and take it in after those that were sent before: small ones would overtake large ones."""
+        data, message = bytearray(), session_pb.AgentSessionMessage()
         try:
-            message.ParseFromString(b"".join([chunk async for chunk in reader]))
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                async for chunk in reader:
+                    data += chunk
+                    if len(data) > self._limit(identity):
+                        return
+            message.ParseFromString(bytes(data))
         except Exception:  # noqa: BLE001 - too long, cut off, or no such message: anybody may send anything
             return
+        finally:
+            reader.close()
+        if before is not None:
+            await asyncio.wait((before,))
         sender = self._room.remote_participants.get(identity)
         if sender is None or not _is_agent(sender):
             return
         self._session(sender).spoke()
+        if sender.sid in self._relayed:
+            self._say("told", agent=sender.sid, message=base64.b64encode(data).decode())
         if message.event.HasField("error"):
             self._say("session_failed", who=_who(sender), error=message.event.error.message[:ERROR_LIMIT])
+
+    def _limit(self, identity: str) -> int:
+        sender = self._room.remote_participants.get(identity)
+        return RELAYED_LIMIT if sender is not None and sender.sid in self._relayed else MESSAGE_LIMIT
 
     def _session(self, agent: rtc.RemoteParticipant) -> Session:
         return self._sessions.setdefault(agent.sid, Session())
@@ -313,14 +368,23 @@ class Observers:
         self._attending: set[asyncio.Task[None]] = set()
         self._door = asyncio.Semaphore(JOINING_AT_ONCE)
 
-    def obey(self, order: Mapping[str, str]) -> None:
+    def obey(self, order: Mapping[str, Any]) -> None:
         """Start what an order says; nothing is waited for. The last order for a room counts."""
-        sid = order.get("join") or order["leave"]
+        match order:
+            case {"join": sid, "url": url, "token": token}:
+                self._leave(sid)
+                observer = self._observers[sid] = Observer(sid, self._say)
+                self._start(observer.attend(url, token, self._door))
+            case {"leave": sid}:
+                self._leave(sid)
+            case {"relay": sid, "agents": agents} if sid in self._observers:
+                self._observers[sid].relay(agents)
+            case {"send": sid, "agent": agent, "message": message} if sid in self._observers:
+                self._observers[sid].send(agent, base64.b64decode(message))
+
+    def _leave(self, sid: str) -> None:
         if (before := self._observers.pop(sid, None)) is not None:
             before.leave()
-        if "join" in order:
-            observer = self._observers[sid] = Observer(sid, self._say)
-            self._start(observer.attend(order["url"], order["token"], self._door))
 
     async def leave_all(self) -> None:
         """Out of every room; what takes too long ends with the process."""

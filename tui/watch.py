@@ -6,12 +6,14 @@ grown. It changes nothing on a server; what is done from here is told to it (`ta
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 
 from tui.config import Sources
 from tui.gateway.client import Gateway
+from tui.gateway.inspector import Inspection, Inspector
 from tui.gateway.observer import Observers
 from tui.gateway.poller import Poller
 from tui.gateway.webhooks import WebhookListener
@@ -20,13 +22,19 @@ from tui.model.action import ActionRecord, Outcome
 from tui.model.closes import CloseBook, CloseEvent
 from tui.model.evidence import Sighting, SourceStatus
 from tui.model.room import Room
+from tui.model.session import SessionView
 from tui.model.snapshot import Snapshot
+from tui.model.text import Name
 from tui.settings import Connection
+
+__all__ = ["Inspection", "Watch"]
 
 REMEMBERED_S = 24 * 3600.0
 """How far back the history is read at the start."""
 REMEMBERED = 1_000
 """Close events read from it at most."""
+WARM_UP_AFTER_S = 2.0
+"""How long after the first picture the process of observers is made ready, for sessions to be looked into at once."""
 
 
 class Watch:
@@ -56,6 +64,7 @@ class Watch:
         self._latest = Snapshot()
         self.remembered_actions: Sequence[ActionRecord] = ()
         self._open = AsyncExitStack()
+        self._warming = False
         self._poller = Poller(
             self.gateway,
             self._take_snapshot,
@@ -80,16 +89,22 @@ class Watch:
                 limit=sources.observe,
                 touched=self._poller.touch,
                 is_there=self._is_there,
-                answers=lambda room, identity: self.gateway.probe(room.name, identity),
+                answers=self._answers,
                 clock=clock,
             )
-            if sources.observe
+            if sources.observe or sources.inspect
             else None
         )
+        self.inspector = (
+            Inspector(self._observers, self._answers, read_only=read_only, clock=clock)
+            if self._observers is not None and sources.inspect
+            else None
+        )
+        """None where no session is looked into"""
 
     async def __aenter__(self) -> Watch:
         await self._open.enter_async_context(self.gateway)
-        for source in (self._webhooks, self._observers):
+        for source in (self._webhooks, self._observers, self.inspector):
             if source is not None:
                 await self._open.enter_async_context(source)
         if self._history is not None:
@@ -109,6 +124,9 @@ class Watch:
 
     async def _is_there(self, room: Room) -> bool:
         return any(now.sid == room.sid for now in await self.gateway.list_rooms([room.name.raw]))
+
+    async def _answers(self, room: Room, identity: Name) -> bool:
+        return await self.gateway.probe(room.name, identity)
 
     # What is known
 
@@ -147,6 +165,17 @@ class Watch:
             found = (self._latest.rooms.get(sid) for sid in opened)
             self._observers.watch([room for room in found if room is not None])
 
+    def inspect(self, room: Room, agent_sid: str, on_view: Callable[[SessionView], None]) -> Inspection | None:
+        """Look into the session of an agent in this room until the inspection is closed; `on_view` gets every picture
+        of it, 10 a second at most, the first one soon.
+
+        None where nothing is looked into (`Sources.inspect`), and where there is no such agent in the room.
+        """
+        agent = room.agent(agent_sid)
+        if self.inspector is None or agent is None:
+            return None
+        return self.inspector.open(room, agent.participant, on_view)
+
     def wake(self, room_sid: str | None = None) -> None:
         """Poll now, this room first if one is given."""
         self._poller.wake(room_sid)
@@ -165,8 +194,19 @@ class Watch:
         grown = self._book.absorb(snapshot)
         if snapshot.failure is None:
             self._latest = snapshot
+            self._look_inside(snapshot)
         self._on_snapshot(snapshot)
         self._grown(grown)
+
+    def _look_inside(self, snapshot: Snapshot) -> None:
+        if self.inspector is None or self._observers is None:
+            return
+        for sid in self.inspector.room_sids:
+            self.inspector.take_room(snapshot.rooms.get(sid), sid)
+        if not self._warming:
+            # The process takes a second of a processor to start: not while the first picture is being drawn.
+            self._warming = True
+            asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, self._observers.warm_up)
 
     def _take_sighting(self, sighting: Sighting) -> None:
         self._grown(self._book.absorb_sighting(sighting))

@@ -5,13 +5,14 @@
 AGENT_NAME sets explicit dispatch, LAB_HELPER=0 leaves the lk-tui helper out. A room's metadata, a JSON object, may say
 when the helper is called: {"supervise": "first" | "connected" | "last"}, which is before connecting and before the
 session starts (as without metadata), between the two, or after both; and that its agent has a model, which fails
-whenever it is asked: {"llm": "broken"}.
+whenever it is asked, {"llm": "broken"}, or follows the script of `tests/lab/scripted.py`, {"llm": "scripted"}.
 
 It prints one JSON object a line for what only the agent's process knows: see `say`. RPC methods of its own let a test
 make the agent's *code* act: `lab.aclose` closes the session, `lab.shutdown` calls ctx.shutdown(payload), `lab.fail`
 ends the session by errors that say the payload, `lab.reply` asks the model for so many replies as the payload says,
 `lab.jam` makes every later attempt to close the session hang, `lab.block` holds up its event loop for so many seconds
-as the payload says.
+as the payload says, `lab.hear` has a user say the payload, of which an interim transcript comes first, `lab.flood` has
+so many interim transcripts come as the first number in the payload says, so many of them a second as the second.
 """
 
 import asyncio
@@ -30,10 +31,13 @@ from livekit.agents import (
     APIConnectOptions,
     CloseEvent,
     JobContext,
+    UserInputTranscribedEvent,
     WorkerOptions,
 )
 from livekit.agents.llm import LLM, ChatContext, LLMError, LLMStream, Tool
+from livekit.agents.voice import room_io
 
+from tests.lab.scripted import Receptionist, ScriptedLLM
 from tui import agent as lk_tui
 
 # AgentSession closes at the fourth (max_unrecoverable_errors=3).
@@ -71,7 +75,9 @@ async def entrypoint(ctx: JobContext) -> None:
     """One job: join, say so, and stay."""
     name = ctx.job.room.name
     asked: dict[str, str] = json.loads(ctx.job.room.metadata or "{}")
-    session: AgentSession[None] = AgentSession(llm=BrokenLLM()) if asked.get("llm") == "broken" else AgentSession()
+    script = asked.get("llm") == "scripted"
+    model = {"broken": BrokenLLM, "scripted": ScriptedLLM}.get(asked.get("llm", ""))
+    session: AgentSession[None] = AgentSession(llm=model()) if model is not None else AgentSession()
     closing: set[asyncio.Task[None]] = set()
 
     @session.on("close")
@@ -93,7 +99,9 @@ async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
     if when == "connected":
         lk_tui.supervise(ctx, session)
-    await session.start(agent=Agent(instructions="You answer the phone."), room=ctx.room)
+    agent = Receptionist() if script else Agent(instructions="You answer the phone.")
+    # What would be said aloud needs a voice: the script's is text.
+    await session.start(agent=agent, room=ctx.room, room_options=room_io.RoomOptions(audio_output=not script))
     if when == "last":
         lk_tui.supervise(ctx, session)
 
@@ -127,7 +135,26 @@ async def entrypoint(ctx: JobContext) -> None:
         asyncio.get_running_loop().call_later(0.1, time.sleep, float(call.payload))
         return ""
 
-    for method in (aclose, shutdown, fail, reply, jam, block):
+    async def hear(call: rtc.RpcInvocationData) -> str:
+        for is_final in (False, True):
+            session.emit(
+                "user_input_transcribed", UserInputTranscribedEvent(transcript=call.payload, is_final=is_final)
+            )
+        return ""
+
+    async def flood(call: rtc.RpcInvocationData) -> str:
+        how_many, a_second = map(int, call.payload.split())
+        closing.add(asyncio.create_task(pour(how_many, a_second)))
+        return ""
+
+    async def pour(how_many: int, a_second: int) -> None:
+        began = time.monotonic()
+        for number in range(how_many):
+            await asyncio.sleep(began + number / a_second - time.monotonic())
+            words = UserInputTranscribedEvent(transcript=f"word {number}", is_final=number == how_many - 1)
+            session.emit("user_input_transcribed", words)
+
+    for method in (aclose, shutdown, fail, reply, jam, block, hear, flood):
         ctx.room.local_participant.register_rpc_method(f"lab.{method.__name__}", method)
     say("ready", name, identity=ctx.room.local_participant.identity, pid=os.getpid())
 

@@ -75,6 +75,7 @@ _VIEW = together(
         help="Rooms observed from inside at once: the open one, then those on screen.  [default: 1; read-only: 0]",
     ),
     click.option("--no-probe", is_flag=True, help="Don't ask agents whether they still answer."),
+    click.option("--no-inspect", is_flag=True, help="Don't look into agents' sessions."),
     HISTORY,
 )
 _WEBHOOK = click.option("--webhook", metavar="[HOST:]PORT", help="Listen for LiveKit's webhooks.")
@@ -292,6 +293,7 @@ def _view(flags: dict[str, Any], budget: int, *, history: bool) -> View:
             probe=not flags["no_probe"],
             webhook=or_end(lambda: listen_address(webhook)) if webhook else None,
             observe=observe,
+            inspect=not flags["no_inspect"],
         ),
         history=kept_in if history else None,
         read_only=read_only,

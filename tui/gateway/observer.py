@@ -1,9 +1,10 @@
 """Observers: hidden participants of ours in the rooms that the supervisor has open, who hear of everything at once.
 
-They live in a process of their own (`tui/observer.py`), which is started with the first room. With the grants `hidden`
-and `agent` they are seen by nobody, counted nowhere, and hold no room open; but LiveKit waits `departure_timeout` anew
-after whoever left last, so that one who came and went again and again would (livekit-server 1.13.5, pkg/rtc/room.go).
-What they hear comes within milliseconds, but for participants who publish no track: of these LiveKit tells every 3 s.
+They live in a process of their own (`tui/observer.py`), which is started with the first room, or ahead of it. With the
+grants `hidden` and `agent` they are seen by nobody, counted nowhere, and hold no room open; but LiveKit waits
+`departure_timeout` anew after whoever left last, so that one who came and went again and again would (livekit-server
+1.13.5, pkg/rtc/room.go). What they hear comes within milliseconds, but for participants who publish no track: of these
+LiveKit tells every 3 s. Through them the sessions of agents are looked into as well (`tui/gateway/inspector.py`).
 
 LiveKit opens a room for whoever joins one that isn't there, and starts automatic agents in it; no grant forbids that
 where `room.auto_create` is on, the default. So that no observer brings back a room that has just ended:
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -34,7 +36,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from livekit.api import AccessToken, VideoGrants
 from livekit.protocol import models as models_pb
@@ -66,6 +68,45 @@ LINE_LIMIT = 4 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
+class Listener(Protocol):
+    """Who looks into the session of one agent, and is told of it."""
+
+    def on_joined(self) -> None:
+        """An observer is in the agent's room; it may have been there before."""
+
+    def on_message(self, message: bytes) -> None:
+        """The agent sent an AgentSessionMessage, on `lk.agent.session`."""
+
+    def on_away(self, trouble: str) -> None:
+        """No observer is in the room now: another one is sent if that is worth it."""
+
+    def on_gone(self) -> None:
+        """The agent has left, or the room has ended."""
+
+
+class Line:
+    """The way to one agent's session, until it is closed."""
+
+    def __init__(self, observers: Observers, room: Room, agent_sid: str, listener: Listener) -> None:
+        self._observers = observers
+        self.room = room
+        self.agent_sid = agent_sid
+        self.listener = listener
+
+    def send(self, message: bytes) -> None:
+        """Send the agent this AgentSessionMessage. Nothing tells whether it got there, but that it is answered."""
+        order = {
+            "send": self.room.sid,
+            "agent": self.agent_sid,
+            "message": base64.b64encode(message).decode(),
+        }
+        self._observers.tell(order)
+
+    def close(self) -> None:
+        """Hang up. Nothing happens if that was done before."""
+        self._observers.hang_up(self)
+
+
 @dataclass(slots=True)
 class _Observed:
     """A room that the process was told to join. Times are of the monotonic clock, but for `answered`."""
@@ -94,7 +135,7 @@ class _Retry:
 
 
 class Observers:
-    """Observes at most `limit` rooms at a time; an async context manager.
+    """Observes at most `limit` rooms at a time, and those where a session is looked into; an async context manager.
 
     `publish` gets what is evidence for a session's end, `touched` the SID of every room that something happened in.
     `is_there` tells whether the very room, by its SID, is there now, `answers` whether a participant's process does.
@@ -125,7 +166,11 @@ class Observers:
         self._answers = answers
         self._clock = clock
         self._program = program
+        self._watched: dict[str, Room] = {}
         self._wanted: dict[str, Room] = {}
+        self._lines: list[Line] = []
+        self._warm = False
+        self._process: asyncio.subprocess.Process | None = None
         self._observed: dict[str, _Observed] = {}
         self._retries: dict[str, _Retry] = {}
         self._troubles: dict[str, str] = {}
@@ -160,9 +205,57 @@ class Observers:
 
     def watch(self, rooms: Sequence[Room]) -> None:
         """Observe these rooms, the most important first, and no others. Costs nothing where that is so already."""
-        self._wanted = {room.sid: room for room in rooms[: self._limit]}
+        self._watched = {room.sid: room for room in rooms[: self._limit]}
+        self._want()
+
+    def warm_up(self) -> None:
+        """Start the process ahead of the first room: that takes it a second or so."""
+        self._warm = True
+        self._changed.set()
+
+    def _want(self) -> None:
+        self._wanted = {**{line.room.sid: line.room for line in self._lines}, **self._watched}
         if self._wanted.keys() != self._observed.keys():
             self._changed.set()
+
+    # Looking into a session
+
+    def call(self, room: Room, agent_sid: str, listener: Listener) -> Line:
+        """Have an observer in the room, the one that is there already or another, and talk to this agent's session."""
+        line = Line(self, room, agent_sid, listener)
+        self._lines.append(line)
+        # The supervisor asks for this very room, whatever kept an observer out of it before.
+        self._retries.pop(room.sid, None)
+        self._want()
+        observed = self._observed.get(room.sid)
+        if observed is not None and observed.joined_at is not None:
+            self._relay(room.sid)
+            # Not from within this call: who calls has no line yet.
+            asyncio.get_running_loop().call_soon(self._joined_before, line)
+        return line
+
+    def _joined_before(self, line: Line) -> None:
+        if line in self._lines:
+            line.listener.on_joined()
+
+    def hang_up(self, line: Line) -> None:
+        """As `Line.close`."""
+        if line in self._lines:
+            self._lines.remove(line)
+            self._relay(line.room.sid)
+            self._want()
+
+    def tell(self, order: Mapping[str, object]) -> None:
+        """Give the process an order, if it runs."""
+        if self._process is not None:
+            _send(self._process, order)
+
+    def _relay(self, room_sid: str) -> None:
+        self.tell({"relay": room_sid, "agents": [line.agent_sid for line in self._lines_into(room_sid)]})
+
+    def _lines_into(self, room_sid: str, agent_sid: str = "") -> list[Line]:
+        """The lines into this room, or to this agent in it."""
+        return [line for line in self._lines if line.room.sid == room_sid and agent_sid in ("", line.agent_sid)]
 
     # The process
 
@@ -171,7 +264,7 @@ class Observers:
         retry = _Retry()
         while True:
             await self._changed.wait()
-            if not self._wanted:
+            if not self._wanted and not self._warm:
                 self._changed.clear()
                 continue
             started = time.monotonic()
@@ -182,6 +275,8 @@ class Observers:
             else:
                 self._process_trouble = "its process ended: it is started again"
             self._observed.clear()
+            for line in tuple(self._lines):
+                line.listener.on_away(f"the observer's {self._process_trouble}")
             retry.failed(started)
             await asyncio.sleep(retry.pause)
             self._changed.set()
@@ -199,6 +294,7 @@ class Observers:
             # Ctrl+C and the terminal's end are for us: we tell it when to go.
             start_new_session=True,
         )
+        self._process = process
         ordering = asyncio.create_task(self._order(process), name="observers: orders")
         try:
             await self._listen(process)
@@ -207,6 +303,7 @@ class Observers:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._process = None
             await _end(process)
 
     async def _order(self, process: asyncio.subprocess.Process) -> None:
@@ -224,7 +321,7 @@ class Observers:
     def _leave_unwanted(self, process: asyncio.subprocess.Process) -> bool:
         """Have rooms left that nobody wants; whether some are still observed for a moment."""
         now, lingering = time.monotonic(), False
-        crowded = len(self._observed.keys() | self._wanted.keys()) > self._limit
+        crowded = len(self._observed.keys() | self._wanted.keys()) > max(self._limit, len(self._wanted))
         for sid, observed in tuple(self._observed.items()):
             if sid in self._wanted:
                 observed.unwanted_since = None
@@ -295,7 +392,17 @@ class Observers:
                 observed.joined_at = time.monotonic()
                 self._process_trouble = ""
                 self._troubles.pop(room.sid, None)
+                self._relay(room.sid)
+                for line in self._lines_into(room.sid):
+                    line.listener.on_joined()
                 return
+            case "told":
+                for line in self._lines_into(room.sid, told.agent):
+                    line.listener.on_message(told.message)
+                return
+            case "absent":
+                for line in self._lines_into(room.sid, told.agent):
+                    line.listener.on_gone()
             case "failed":
                 self._failed(observed, f"can't join {room.name}: {told.words}")
             case "wrong_room":
@@ -312,6 +419,10 @@ class Observers:
             case _:
                 for sighting in _sightings(room, told, at):
                     self._publish(sighting)
+                if told.saw == "left":
+                    for line in self._lines_into(room.sid):
+                        if any(who.sid == line.agent_sid for who in told.who):
+                            line.listener.on_gone()
         self._touched(room.sid)
 
     def _failed(self, observed: _Observed, trouble: str = "") -> None:
@@ -320,6 +431,8 @@ class Observers:
         self._retry(sid).failed(observed.joined_at)
         if trouble:
             self._troubles[sid] = trouble
+        for line in self._lines_into(sid):
+            line.listener.on_away(trouble or f"the observer is out of {observed.room.name}")
 
     def _lost(self, observed: _Observed, told: _Told) -> None:
         put_out = told.reason == "PARTICIPANT_REMOVED"
@@ -331,6 +444,8 @@ class Observers:
     def _ended(self, room: Room, told: _Told, at: float) -> None:
         """Whoever was in the room was put out with it, for the same reason, and ours could not hear of it any more."""
         del self._observed[room.sid]
+        for line in self._lines_into(room.sid):
+            line.listener.on_gone()
         self._publish(Sighting(room.name, room.sid, (Evidence(at, Source.OBSERVER, Fact.ROOM_ENDED, told.reason),)))
         for agent in told.who:
             if (sighting := convert.left(room.name, room.sid, agent, Source.OBSERVER, told.reason, at)) is not None:
@@ -392,6 +507,8 @@ class _Told:
     error: SessionError | None = None
     seconds: float = 0.0
     created: bool = False
+    agent: str = ""
+    message: bytes = b""
 
     @classmethod
     def read(cls, line: bytes) -> _Told | None:
@@ -408,6 +525,8 @@ class _Told:
                 error=session_error(str(said.get("error", ""))),
                 seconds=float(said.get("since", said.get("empty_timeout", 0.0))),
                 created=bool(said.get("created")),
+                agent=str(said.get("agent", "")),
+                message=base64.b64decode(said.get("message", "")),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -451,7 +570,7 @@ def session_error(text: str) -> SessionError | None:
     return SessionError(*(safe_text(part, 300) for part in (found["type"], found["source"][1:-1], words)))
 
 
-def _send(process: asyncio.subprocess.Process, order: Mapping[str, str]) -> None:
+def _send(process: asyncio.subprocess.Process, order: Mapping[str, object]) -> None:
     if process.stdin is not None and not process.stdin.is_closing():
         process.stdin.write(json.dumps(order).encode() + b"\n")
 

@@ -58,6 +58,18 @@ def safe_text(raw: str, limit: int = NAME_LIMIT) -> str:
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
+def safe_block(raw: str, limit: int) -> str:
+    """`raw` as `safe_text` has it, but with its line breaks, and with spaces where they are; a tab becomes four."""
+    text = raw.replace("\r\n", "\n").replace("\t", "    ")
+    if len(text) > limit:
+        head = (limit - 1) // 2
+        text = text[:head] + "…" + text[len(text) - (limit - 1 - head) :]
+    if text.isprintable():
+        return text
+    safe = "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
 def _escape(char: str) -> str:
     code = ord(char)
     if code <= 0xFF:
