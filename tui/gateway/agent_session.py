@@ -221,7 +221,7 @@ def _of_tool(update: pb.AgentSessionEvent.ToolExecutionUpdated, at: float) -> It
             yield _tool(update.call_updated.call_id, at, ToolCall(progress=progress))
         case "ended":
             status = _ENDS.get(update.ended.status, ToolStatus.RUNNING)
-            # Of one that is done it is the tool's own value; what the model is given comes with `function_tools_executed`.
+            # Of one that is done it is the tool's own value; what the model is given comes in another event.
             error = "" if status is ToolStatus.DONE else safe_block(update.ended.message, TEXT_LIMIT)
             yield _tool(update.ended.call_id, at, ToolCall(status=status, error=error, ended_at=at))
 

@@ -392,8 +392,9 @@ class Observers:
                 observed.joined_at = time.monotonic()
                 self._process_trouble = ""
                 self._troubles.pop(room.sid, None)
-                self._relay(room.sid)
-                for line in self._lines_into(room.sid):
+                if lines := self._lines_into(room.sid):
+                    self._relay(room.sid)
+                for line in lines:
                     line.listener.on_joined()
                 return
             case "told":
