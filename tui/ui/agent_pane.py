@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 
 from tui.model.phrases import Tone, age, count, session_words
 from tui.model.room import Agent, Room
-from tui.ui.lines import Lines
+from tui.ui.lines import LinesPane
 from tui.ui.tones import fields, label, toned
 
 STEP_S = 5
 """Seconds by which an agent's time in its state goes on: by the second it would make the pane restless."""
-BEFORE_LAYOUT_WIDTH = 100
-"""Before the first layout there is no width; the pane is written again after it."""
 
 
-class AgentPane(VerticalScroll, can_focus=True):
-    """Everything about one agent, in lines."""
-
-    def compose(self) -> ComposeResult:
-        """The lines."""
-        yield Lines(id="agent")
+class AgentPane(LinesPane):
+    """Everything that is known from outside about one agent."""
 
     def show(self, room: Room | None, agent: Agent | None, now: float) -> None:
         """Show this agent of this room; or why there is none."""
         if agent is None or room is None:
             label(self, Content("Agent"))
             words = toned((_no_agent_words(room), Tone.MUTED))
-            width = self.scrollable_content_region.width or BEFORE_LAYOUT_WIDTH
-            self._write(Content("\n").join(words.wrap(width)))
+            self.write(lambda width: Content("\n").join(words.wrap(width)))
             return
         more = len(room.agents)
         label(self, Content(f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "")))
-        width = self.scrollable_content_region.width
-        self._write(fields(agent_lines(agent, now), label_width=8, width=width))
-
-    def _write(self, content: Content) -> None:
-        # Filled up to the pane: only a page that is longer than that changes the layout, which takes 20 ms.
-        missing = self.size.height - 1 - content.plain.count("\n")
-        self.query_one("#agent", Lines).show(content + Content("\n" * max(0, missing)))
+        lines = agent_lines(agent, now)
+        self.write(lambda width: fields(lines, label_width=8, width=width))
 
 
 def _no_agent_words(room: Room | None) -> str:

@@ -19,13 +19,16 @@ from tui.config import Config, Sources
 from tui.model.action import ActionRecord
 from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
+from tui.model.room import Agent, Room
+from tui.model.session import SessionView
 from tui.model.signs import Kicks
 from tui.model.snapshot import FailureKind, Snapshot
 from tui.settings import Connection, SettingsError
 from tui.ui.bars import Where
-from tui.ui.commands import COMMANDS, Group
+from tui.ui.commands import Group, On, commands
 from tui.ui.main_screen import MainScreen
 from tui.ui.messages import LogChanged, SnapshotArrived
+from tui.ui.session_screen import Inspection, SessionScreen
 from tui.ui.theme import THEME
 
 if TYPE_CHECKING:
@@ -236,6 +239,10 @@ class Supervisor(App[None]):
             others = visible if self._sources.observe > 1 else ()
             self._watch.observe(tuple(dict.fromkeys((*((opened,) if opened else ()), *others))))
 
+    def inspect(self, room: Room, agent: Agent, on_view: Callable[[SessionView], None]) -> Inspection | None:
+        """Look into this agent's session until it is closed; None where that is turned off, or can't be."""
+        return self._watch.inspect(room, agent.participant.sid, on_view) if self._watch is not None else None
+
     def wake(self, room_sid: str | None = None) -> None:
         """Poll now."""
         if self._watch is not None:
@@ -273,13 +280,13 @@ class Supervisor(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every command of the registry, and Textual's themes."""
-        for command in COMMANDS:
-            if command.group is Group.MOVE or command.id == "palette":
-                continue
-            if command.group is Group.ACT and self.where.read_only:
+        session = next((each for each in reversed(self.screen_stack) if isinstance(each, SessionScreen)), None)
+        below: Screen[None] = session or self.main
+        for command in commands(On.MAIN if session is None else On.SESSION):
+            if command.id == "palette" or (command.group is Group.ACT and self.where.read_only):
                 continue
             title = f"{command.label.capitalize()}  ({command.key_words})"
-            yield SystemCommand(title, command.help, lambda run=command.run: self.call_later(self.main.run_action, run))
+            yield SystemCommand(title, command.help, lambda run=command.run: self.call_later(below.run_action, run))
         yield from (known for known in super().get_system_commands(screen) if known.title == "Theme")
 
 

@@ -15,7 +15,7 @@ from tui.model.fleet import Totals
 from tui.model.phrases import SIGN_GLYPHS, SIGN_NAMES, SIGN_TONES, Tone, age, count, people, shorten
 from tui.model.signs import WORST_FIRST
 from tui.model.snapshot import Snapshot
-from tui.ui.commands import COMMANDS, Command
+from tui.ui.commands import Command, On, commands
 from tui.ui.tones import STYLES, reads_the_same, toned
 
 
@@ -162,17 +162,18 @@ class KeyBar(Widget):
 
     read_only: reactive[bool] = reactive(default=False)
 
-    def __init__(self) -> None:
+    def __init__(self, screen: On) -> None:
         super().__init__()
+        self._commands_of = screen
         self._hits: list[tuple[range, str]] = []
 
     def render(self) -> Content:
         """One line made from the command registry."""
-        commands = [c for c in COMMANDS if c.bar and not (self.read_only and c.changes)]
+        barred = [c for c in commands(self._commands_of) if c.bar and not (self.read_only and c.changes)]
         room = self.size.width - 1
-        short = sum(_bar_width(c, c.label) for c in commands) > room
+        short = sum(_bar_width(c, c.label) for c in barred) > room
         kept = set()
-        for command in sorted(commands, key=lambda c: c.bar):
+        for command in sorted(barred, key=lambda c: c.bar):
             needed = _bar_width(command, (short and command.short) or command.label)
             if needed <= room:
                 room -= needed
@@ -180,7 +181,7 @@ class KeyBar(Widget):
         parts: list[tuple[str, Tone]] = [(" ", Tone.PLAIN)]
         self._hits = []
         x = 1
-        for command in commands:
+        for command in barred:
             if command.id not in kept:
                 continue
             label = (short and command.short) or command.label

@@ -5,9 +5,9 @@ The bindings, the key bar, the palette, the help screen and README's key table a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Flag, StrEnum, auto
 
 from textual.binding import Binding, BindingType
 
@@ -15,12 +15,21 @@ from tui.model.action import Action
 
 
 class Group(StrEnum):
-    """The parts of the help screen, and where a command is bound: `MOVE` in every table, the others on the screen."""
+    """The parts of the help screen; those of `MOVE` are bound in every table, the others on screens."""
 
     MOVE = "Move and mark"
     ACT = "Act on what is selected, or on all that is marked"
     LOOK = "Look"
+    SESSION = "In an agent's session"
     PROGRAM = "lk-tui"
+
+
+class On(Flag):
+    """The screens that have a command."""
+
+    MAIN = auto()
+    SESSION = auto()
+    BOTH = MAIN | SESSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class Command:
     changes: Action | None = None
     bar: int = 0
     short: str = ""
+    on: On = On.BOTH
 
     @property
     def key_words(self) -> str:
@@ -107,13 +117,18 @@ COMMANDS: tuple[Command, ...] = (
         "open",
         "enter",
         "open",
-        "Open what is selected: a room's participants, everything about a participant, a log line's story.",
+        "Open what is selected: a room's participants, an agent's session, all about a participant, a line's story.",
         Group.LOOK,
         "open",
         bar=12,
     ),
     Command(
-        "back", "escape", "back", "Go back: close a dialog, clear the filter, return to the rooms.", Group.LOOK, "back"
+        "back",
+        "escape",
+        "back",
+        "Go back: close a dialog or a session, clear the filter, return to the rooms.",
+        Group.LOOK,
+        "back",
     ),
     Command("next_pane", "tab", "next pane", "Go to the next pane.", Group.LOOK, "next_pane(1)"),
     Command("previous_pane", "shift+tab", "previous pane", "Go to the pane before.", Group.LOOK, "next_pane(-1)"),
@@ -134,7 +149,7 @@ COMMANDS: tuple[Command, ...] = (
         "filter",
         "slash",
         "filter",
-        "Show only rooms, or lines of the log, that hold these words: names, ids, agents, signs, states, causes.",
+        "Show only the rooms, or lines of the log or the conversation, that hold these words.",
         Group.LOOK,
         "filter",
         bar=8,
@@ -147,6 +162,7 @@ COMMANDS: tuple[Command, ...] = (
         Group.LOOK,
         "causes",
         bar=14,
+        on=On.MAIN,
     ),
     Command(
         "jump",
@@ -156,15 +172,35 @@ COMMANDS: tuple[Command, ...] = (
         Group.LOOK,
         "jump",
         bar=15,
+        on=On.MAIN,
     ),
-    Command("sort", "s", "sort", "Sort by the next column.", Group.LOOK, "sort(1)", bar=9),
-    Command("reverse", "R", "reverse", "Turn the order round.", Group.LOOK, "reverse"),
-    Command("pause", "p", "pause", "Hold the picture still; polling goes on.", Group.LOOK, "pause", bar=10),
+    Command("sort", "s", "sort", "Sort by the next column.", Group.LOOK, "sort(1)", bar=9, on=On.MAIN),
+    Command("reverse", "R", "reverse", "Turn the order round.", Group.LOOK, "reverse", on=On.MAIN),
+    Command("pause", "p", "pause", "Hold the picture still; polling goes on.", Group.LOOK, "pause", bar=10, on=On.MAIN),
     Command("refresh", "r", "refresh", "Ask the server now.", Group.LOOK, "refresh_now", bar=11),
-    Command("save", "w", "save", "Save the log as it is shown, as JSON lines, in this folder.", Group.LOOK, "save"),
-    Command("sources", "i", "sources", "Show where evidence comes from, and what is off.", Group.LOOK, "sources"),
-    Command("copy", "y", "copy", "Copy the selected name.", Group.LOOK, "copy(False)"),
+    Command(
+        "save",
+        "w",
+        "save",
+        "Save the log, or the conversation, as it is shown in this folder: as JSON lines, the latter as text too.",
+        Group.LOOK,
+        "save",
+    ),
+    Command(
+        "sources", "i", "sources", "Show where evidence comes from, and what is off.", Group.LOOK, "sources", on=On.MAIN
+    ),
+    Command("copy", "y", "copy", "Copy the selected name, or what was said.", Group.LOOK, "copy(False)"),
     Command("copy_id", "Y", "copy id", "Copy the selected SID.", Group.LOOK, "copy(True)"),
+    Command(
+        "statistics",
+        "n",
+        "network",
+        "Ask for the statistics of the agent's connection, or stop asking: round trip, loss, jitter.",
+        Group.SESSION,
+        "statistics",
+        bar=9,
+        on=On.SESSION,
+    ),
     Command(
         "help",
         "question_mark",
@@ -182,20 +218,34 @@ COMMANDS: tuple[Command, ...] = (
         Group.PROGRAM,
         "app.command_palette",
     ),
-    Command("quit", "q", "quit", "Leave lk-tui; nothing changes on the server.", Group.PROGRAM, "app.quit", bar=13),
+    Command(
+        "quit",
+        "q",
+        "quit",
+        "Leave lk-tui; nothing changes on the server.",
+        Group.PROGRAM,
+        "app.quit",
+        bar=13,
+        on=On.MAIN,
+    ),
 )
 
 BY_ID = {command.id: command for command in COMMANDS}
 BY_ACTION = {command.changes: command for command in COMMANDS if command.changes is not None}
 
 
-def bindings(*groups: Group) -> list[BindingType]:
-    """Textual bindings for the commands of these groups; each has its command's id, so that it can be rebound."""
-    return [
-        Binding(command.keys, command.run, command.label, show=False, id=command.id)
-        for command in COMMANDS
-        if command.group in groups
-    ]
+def commands(screen: On) -> Iterator[Command]:
+    """The commands that this screen has, besides those of its tables."""
+    return (command for command in COMMANDS if command.group is not Group.MOVE and screen in command.on)
+
+
+def bindings(chosen: Iterable[Command]) -> list[BindingType]:
+    """Textual bindings for these commands; each has its command's id, so that it can be rebound."""
+    return [Binding(command.keys, command.run, command.label, show=False, id=command.id) for command in chosen]
+
+
+TABLE_COMMANDS = tuple(command for command in COMMANDS if command.group is Group.MOVE)
+"""Those that every table has."""
 
 
 def readme_table() -> Iterator[str]:

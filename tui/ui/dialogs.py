@@ -22,6 +22,7 @@ from tui.model.snapshot import Snapshot
 from tui.model.text import safe_text
 from tui.ui.commands import ACTION_TABLE, BY_ACTION, COMMANDS, Group
 from tui.ui.confirmation import Confirmation
+from tui.ui.lines import Page
 from tui.ui.live_table import fit
 from tui.ui.tones import fields, hang, toned
 
@@ -164,10 +165,6 @@ class ChooseAgentDialog(ModalScreen[str | None]):
     def _typed(self, event: Input.Submitted) -> None:
         if event.value.strip():
             self.dismiss(event.value.strip())
-
-
-Page = Callable[[int], Content]
-"""A text that wraps itself to a width in cells, so that what is wrapped can stay under its own column."""
 
 
 class PageText(Static):

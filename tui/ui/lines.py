@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.geometry import Region
 from textual.widget import Widget
@@ -36,3 +40,34 @@ class Lines(Widget):
     def render(self) -> Content:
         """All lines."""
         return Content("\n").join(self._lines)
+
+
+Page = Callable[[int], Content]
+"""A text that wraps itself to a width in cells, so that what is wrapped can stay under its own column."""
+
+
+class LinesPane(VerticalScroll, can_focus=True):
+    """A pane of lines that scrolls, where there are more than it has place for."""
+
+    def compose(self) -> ComposeResult:
+        """The lines."""
+        yield Lines(id="lines")
+
+    _page: Page | None = None
+
+    def write(self, page: Page) -> None:
+        """Show this instead."""
+        self._page = page
+        width = self.scrollable_content_region.width
+        if width <= 0:
+            # Before the first layout, or out of sight: it is written when there is a width.
+            return
+        content = page(width)
+        # Filled up to the pane: only a page that is longer than that changes the layout, which takes 20 ms.
+        missing = self.size.height - 1 - content.plain.count("\n")
+        self.query_one(Lines).show(content + Content("\n" * max(0, missing)))
+
+    def on_resize(self) -> None:
+        """Wrap it to the new width."""
+        if self._page is not None:
+            self.write(self._page)

@@ -22,7 +22,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.model.phrases import Tone
-from tui.ui.commands import Group, bindings
+from tui.ui.commands import TABLE_COMMANDS, bindings
 
 if TYPE_CHECKING:
     from textual import events
@@ -98,7 +98,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     # Columns are laid out before it is known whether the rows need a scroll bar: its place is always kept.
     DEFAULT_CSS = "LiveTable { overflow-x: hidden; scrollbar-gutter: stable; }"
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(Group.MOVE)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(TABLE_COMMANDS)
 
     class Moved(Message):
         """The selection went to another row, by the person's hand or because the first rows arrived."""
@@ -176,10 +176,9 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         # Of 10,000 rows this is most of the work: without a loop of Python's.
         self._lines = dict(zip(map(self._key, rows), range(len(rows)), strict=True))
         self._resize()
-        if self._follow:
-            if at_end:
-                self._select_line(len(rows) - 1)
-                self._scroll(self.max_scroll_y)
+        if self._follow and at_end:
+            self._select_line(len(rows) - 1)
+            self._scroll(self.max_scroll_y)
         elif not self._selected and rows:
             self._select_line(0)
         elif (line := self._lines.get(self._selected)) is not None:

@@ -29,11 +29,11 @@ from tui.model.room import Agent, Participant, Room
 from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name, safe_text
-from tui.ui.agent_pane import AgentPane, agent_lines
+from tui.ui.agent_pane import AgentPane
 from tui.ui.asking import Asking
 from tui.ui.bars import KeyBar, Standing, StatusBar
 from tui.ui.close_dialogs import ChooseCauseDialog, CloseDialog, close_page, sources_page
-from tui.ui.commands import BY_ID, Group, bindings
+from tui.ui.commands import BY_ID, On, bindings, commands
 from tui.ui.confirmation import Confirmation
 from tui.ui.dialogs import DetailDialog, StoryDialog, help_page, lines_page, story_page
 from tui.ui.live_table import LiveTable
@@ -42,6 +42,7 @@ from tui.ui.many_dialogs import BatchDialog, target_words
 from tui.ui.marks import Marks
 from tui.ui.rows import PARTICIPANT_COLUMNS, ROOM_COLUMNS, participant_cells, participant_lines, room_cells, room_lines
 from tui.ui.save import save_log
+from tui.ui.session_screen import SessionScreen
 from tui.ui.toasts import tell_batch_ended, tell_ended
 from tui.ui.tones import label, toned
 
@@ -61,7 +62,7 @@ class MainScreen(Screen[None]):
 
     app: Supervisor
     AUTO_FOCUS = "#rooms"
-    BINDINGS: ClassVar[list[BindingType]] = bindings(Group.ACT, Group.LOOK, Group.PROGRAM)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(commands(On.MAIN))
 
     def __init__(self, thresholds: Thresholds, clock: Callable[[], float]) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class MainScreen(Screen[None]):
                 )
             yield AgentPane(id="agent-pane", classes="pane")
         yield LogPane(self._clock, id="log-pane")
-        yield KeyBar()
+        yield KeyBar(On.MAIN)
 
     def on_mount(self) -> None:
         """Start with empty panes that say what will be there."""
@@ -144,7 +145,7 @@ class MainScreen(Screen[None]):
             self._arrange()
             await asyncio.sleep(0)
         for screen in self.app.screen_stack:
-            if isinstance(screen, Confirmation):
+            if isinstance(screen, Confirmation | SessionScreen):
                 screen.picture_changed(snapshot)
         self._show_status()
 
@@ -248,10 +249,13 @@ class MainScreen(Screen[None]):
         chosen = self.participants.selected
         return (room.agent(chosen.sid) if chosen is not None else None) or next(iter(room.agents), None)
 
+    @property
+    def standing(self) -> Standing:
+        """How things stand, for the status bar of any screen."""
+        return Standing(self.app.where, self.picture, self.newest, self.fleet.totals, self._clock(), self._paused_at)
+
     def _show_status(self) -> None:
-        self.query_one(StatusBar).show(
-            Standing(self.app.where, self.picture, self.newest, self.fleet.totals, self._clock(), self._paused_at)
-        )
+        self.query_one(StatusBar).show(self.standing)
 
     def _watch(self) -> None:
         visible = [row.room.sid for row in self.rooms.visible_rows]
@@ -301,13 +305,14 @@ class MainScreen(Screen[None]):
 
     def _open_participant(self) -> None:
         room, participant = self._selected()
-        if room is not None and participant is not None:
-            lines = participant_lines(room, participant, self._clock())
-            agent = room.agent(participant.sid)
-            if agent is not None:
-                lines += agent_lines(agent, self._clock())
-            lines += [("", ""), *room_lines(room, self._clock())]
-            self.app.push_screen(DetailDialog(participant.identity.safe, lines_page(lines)))
+        if room is None or participant is None:
+            return
+        agent = room.agent(participant.sid)
+        if agent is not None:
+            self.app.push_screen(SessionScreen(room, agent, self._clock))
+            return
+        lines = [*participant_lines(room, participant, self._clock()), ("", ""), *room_lines(room, self._clock())]
+        self.app.push_screen(DetailDialog(participant.identity.safe, lines_page(lines)))
 
     def _open_log_line(self) -> None:
         line = self.log_pane.table.selected
