@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from tests.build import NOW, snapshot
 from tests.dashboard import Dashboard, on_pictures, served
@@ -40,7 +41,7 @@ INSTRUCTIONS = (
 )
 
 
-def said(number: int, kind: EntryKind, text: str = "", **more: object) -> Entry:
+def said(number: int, kind: EntryKind, text: str = "", **more: Any) -> Entry:
     """An entry, by its number: a second after the one before."""
     return replace(Entry(f"item_{number}", NOW - 120 + number, kind, kind.value, text), **more)
 

@@ -20,7 +20,8 @@ from tui.model.close_phrases import CAUSE_WORDS, cause_tone, close_words, timeli
 from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
 from tui.model.phrases import Tone, span
-from tui.ui.dialogs import Page, PageText
+from tui.ui.dialogs import PageText
+from tui.ui.lines import Page
 from tui.ui.live_table import fit
 from tui.ui.log_pane import source_glyph
 from tui.ui.rows import time_of_day

@@ -146,13 +146,14 @@ class Conversation(Vertical):
         self.screen.set_focus(line)
 
     def clear_filter(self) -> bool:
-        """Show everything again, the line selected still in view; False if that is so already."""
+        """Show everything again, what was found still selected; False if that is so already."""
         line = self.query_one("#conversation-filter", Input)
         was_open = line.has_class("-open") or bool(self._words)
+        found = self.table.selected_key if self._words else ""
         line.remove_class("-open")
         line.value = ""
         self._look_for("")
-        self.table.select(self.table.selected_key)
+        self.table.select(found)
         return was_open
 
     def _look_for(self, text: str) -> None:
@@ -162,6 +163,10 @@ class Conversation(Vertical):
     def _matches(self, entry: Entry) -> bool:
         text = f"{who_words(entry)[0]} {entry.who} {entry_text(entry, entry.at)}".casefold()
         return all(word in text for word in self._words)
+
+    @on(LiveTable.Moved)
+    def _moved(self) -> None:
+        self._label()
 
     @on(Input.Changed, "#conversation-filter")
     def _typed(self, event: Input.Changed) -> None:
