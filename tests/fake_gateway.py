@@ -96,6 +96,7 @@ class FakeGateway:
         self.dispatches: dict[str, tuple[Dispatch, ...]] = defaultdict(tuple)
         self.silent: set[str] = set()
         self.most_under_way = 0
+        self.skew_s = 0.0
         self._under_way: list[tuple[str, str]] = []
         for name in rooms:
             self.add(name)

@@ -10,9 +10,10 @@ from textual.command import CommandPalette
 from textual.events import Paste
 from textual.screen import ModalScreen
 
-from tests.build import person, room, snapshot
+from tests.build import NOW, person, room, snapshot
 from tests.dashboard import Clock, Dashboard, on_demo, on_pictures, open_room, served, small_world
 from tui.model.action import Outcome
+from tui.model.collapse import NEWS_S, Collapse
 from tui.model.room import Room
 from tui.model.snapshot import Failure, FailureKind
 from tui.ui.bars import KeyBar
@@ -79,6 +80,60 @@ async def test_a_picture_that_is_overdue_is_called_late() -> None:
     async with on_pictures(PICTURE, clock=clock) as shown:
         clock.now += 12
         await shown.wait_for("◌ late 12s")
+
+
+async def test_a_picture_that_is_overdue_is_dimmed_and_nothing_is_called_well() -> None:
+    clock = Clock()
+    async with on_pictures(PICTURE, clock=clock) as shown:
+        assert "all is well" in shown.lines[1]
+        assert not shown.main.has_class("-stale")
+        clock.now += 12
+        await shown.wait_for("◌ no answer yet — showing the picture of 12s ago")
+        assert shown.main.has_class("-stale")
+        await shown.show(snapshot(served("alpha"), number=2, at=clock.now))
+        assert "all is well" in shown.lines[1]
+        assert not shown.main.has_class("-stale")
+
+
+async def test_when_it_is_tried_again_is_counted_down() -> None:
+    clock = Clock()
+    away = replace(PICTURE, failure=REFUSED, interval=7.0)
+    async with on_pictures(away, clock=clock, size=(160, 40)) as shown:
+        assert "trying again in 7s" in shown.lines[1]
+        clock.now += 4
+        await shown.wait_for("trying again in 3s")
+        clock.now += 4
+        await shown.wait_for(lambda: shown.lines[1].rstrip().endswith("trying again"))
+
+
+@pytest.mark.parametrize(("skew", "words"), [(48.0, "48s behind"), (-130.0, "2m10s ahead of")])
+async def test_clocks_that_differ_are_told(skew: float, words: str) -> None:
+    async with on_pictures(replace(PICTURE, skew=skew), size=(80, 24)) as shown:
+        assert f"⚠ this clock is {words} the server's" in shown.lines[1]
+        assert "all is well" not in shown.text
+
+
+async def test_clocks_that_nearly_agree_are_not_worth_a_word() -> None:
+    async with on_pictures(replace(PICTURE, skew=4.0)) as shown:
+        assert "this clock" not in shown.text
+
+
+async def test_no_rooms_are_not_called_well() -> None:
+    async with on_pictures(snapshot()) as shown:
+        assert "0 rooms" in shown.lines[1]
+        assert "all is well" not in shown.text
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_collapse_is_told_for_some_minutes_at_every_size(size: tuple[int, int]) -> None:
+    clock = Clock()
+    lost = replace(snapshot(), collapse=Collapse(NOW - 2.0, NOW, 342, 342, 611))
+    async with on_pictures(PICTURE, lost, clock=clock, size=size) as shown:
+        assert "✗ 342 of 342 rooms gone at once at " in shown.lines[1]
+        assert shown.toasts
+        clock.now += NEWS_S + 1
+        await shown.show(replace(lost, number=3, at=clock.now, listed_at=clock.now))
+        assert "gone at once" not in shown.lines[1]
 
 
 @pytest.mark.parametrize(

@@ -85,5 +85,5 @@ async def test_a_server_that_dies_is_reported_and_its_return_is_noticed(mortal_s
             assert screen.last.failure.kind is FailureKind.UNREACHABLE
             assert [room.name.raw for room in screen.last.rooms.values()] == ["kept"]
             await asyncio.to_thread(mortal_server.start)
-            poller.wake()
+            poller.wake(insist=True)
             await eventually(lambda: screen.last.failure is None and not screen.last.rooms)

@@ -25,6 +25,7 @@ from tests.fake_gateway import (
     seconds,
 )
 from tests.test_poller import REFUSED, poller_of, polls, run_for
+from tui.gateway.backoff import LONGEST_S
 from tui.gateway.errors import RateLimitedError
 from tui.gateway.poller import Poller
 
@@ -253,11 +254,12 @@ def test_a_failing_server_is_left_alone_longer_and_longer_and_not_in_step_with_o
         async with running(poller_of(gateway, screen)):
             await asyncio.sleep(600)
             pauses = gaps(gateway.asked(ROOMS))
-            assert 15 < max(pauses) <= 30
+            assert LONGEST_S / 2 < max(pauses) <= LONGEST_S
             assert len(set(pauses)) > 10
             gateway.errors.clear()
-            await asyncio.sleep(40)
+            await asyncio.sleep(LONGEST_S)
             assert screen.last.failure is None
+            await asyncio.sleep(10)
             assert screen.last.interval == gaps(gateway.asked(ROOMS))[-1] == 2.0
             gateway.errors[ROOMS, ""] = REFUSED
             await asyncio.sleep(2.5)
@@ -294,7 +296,7 @@ def test_quiet_that_a_room_read_is_asked_for_is_kept_by_all() -> None:
     in_virtual_time(scenario())
 
 
-def test_asking_again_during_a_back_off_tries_at_once_and_only_once() -> None:
+def test_a_back_off_is_cut_short_only_by_who_insists_and_only_once() -> None:
     async def scenario() -> None:
         gateway, screen = FakeGateway(["one"]), Screen()
         gateway.errors[ROOMS, ""] = RateLimitedError("429", 300.0)
@@ -302,10 +304,14 @@ def test_asking_again_during_a_back_off_tries_at_once_and_only_once() -> None:
         async with running(poller):
             await asyncio.sleep(10)
             gateway.errors.clear()
-            for _ in range(5):
-                poller.wake()
+            poller.wake("RM_one")
+            poller.touch("RM_one")
             await asyncio.sleep(1)
-            assert gateway.asked(ROOMS) == [0.0, 10.0]
+            assert gateway.asked(ROOMS) == [0.0]
+            for _ in range(5):
+                poller.wake(insist=True)
+            await asyncio.sleep(1)
+            assert gateway.asked(ROOMS) == [0.0, 11.0]
             assert screen.last.failure is None
 
     in_virtual_time(scenario())

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from tui.config import Sources
 from tui.gateway.client import Gateway
@@ -18,8 +19,9 @@ from tui.gateway.observer import Observers
 from tui.gateway.poller import Poller
 from tui.gateway.webhooks import WebhookListener
 from tui.history.store import History
-from tui.model.action import ActionRecord, Outcome
+from tui.model.action import ENDS_ROOM, ActionRecord, Outcome
 from tui.model.closes import CloseBook, CloseEvent
+from tui.model.collapse import Collapse, collapse
 from tui.model.evidence import Sighting, SourceStatus
 from tui.model.room import Room
 from tui.model.session import SessionView
@@ -55,13 +57,18 @@ class Watch:
         read_only: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.gateway = Gateway(connection.url, connection.api_key, connection.api_secret, read_only=read_only)
+        self.gateway = Gateway(
+            connection.url, connection.api_key, connection.api_secret, read_only=read_only, clock=clock
+        )
         self._on_snapshot = on_snapshot
         self._on_closes = on_closes
         self._history = history
         self._clock = clock
         self._book = CloseBook()
         self._latest = Snapshot()
+        self._collapse: Collapse | None = None
+        self._ended_here: set[str] = set()
+        """SIDs of the rooms that were deleted from here and are still in the latest picture"""
         self.remembered_actions: Sequence[ActionRecord] = ()
         self._open = AsyncExitStack()
         self._warming = False
@@ -176,14 +183,16 @@ class Watch:
             return None
         return self.inspector.open(room, agent.participant, on_view)
 
-    def wake(self, room_sid: str | None = None) -> None:
-        """Poll now, this room first if one is given."""
-        self._poller.wake(room_sid)
+    def wake(self, room_sid: str | None = None, *, insist: bool = False) -> None:
+        """Poll now, this room first if one is given; a failing server is asked before its time only on insistence."""
+        self._poller.wake(room_sid, insist=insist)
 
     def take_record(self, record: ActionRecord) -> None:
         """Take in what was done from here; when it has ended, its room is read at once."""
         if self._history is not None:
             self._history.record_action(record)
+        if record.sent and record.action in ENDS_ROOM:
+            self._ended_here.add(record.target.room_sid)
         self._grown(self._book.absorb_record(record))
         if record.outcome is not Outcome.RUNNING:
             self._poller.wake(record.target.room_sid)
@@ -193,9 +202,10 @@ class Watch:
     def _take_snapshot(self, snapshot: Snapshot) -> None:
         grown = self._book.absorb(snapshot)
         if snapshot.failure is None:
+            self._notice_collapse(snapshot)
             self._latest = snapshot
             self._look_inside(snapshot)
-        self._on_snapshot(snapshot)
+        self._on_snapshot(replace(snapshot, collapse=self._collapse))
         self._grown(grown)
 
     def _look_inside(self, snapshot: Snapshot) -> None:
@@ -207,6 +217,14 @@ class Watch:
             # The process takes a second of a processor to start: not while the first picture is being drawn.
             self._warming = True
             asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, self._observers.warm_up)
+
+    def _notice_collapse(self, now: Snapshot) -> None:
+        was = self._latest
+        if was.listed_at is None or now.listed_at is None:
+            return
+        found = collapse(was.rooms, was.listed_at, now.rooms, now.listed_at, self._ended_here)
+        self._collapse = found or self._collapse
+        self._ended_here &= now.rooms.keys()
 
     def _take_sighting(self, sighting: Sighting) -> None:
         self._grown(self._book.absorb_sighting(sighting))

@@ -8,7 +8,8 @@ import random
 from tui.gateway.errors import RateLimitedError
 
 SHORTEST_S = 1.0
-LONGEST_S = 30.0
+LONGEST_S = 10.0
+"""Also the longest that a server may be back without being noticed. A request in some seconds is no load to it."""
 LONGEST_QUIET_S = 600.0
 """However much quiet a server asks for (`Retry-After`): a wrong header must not end the supervision."""
 

@@ -12,7 +12,7 @@ import ssl
 import time
 from asyncio import IncompleteReadError
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +26,8 @@ from livekit.protocol import models as models_pb
 from livekit.protocol import room as room_pb
 
 from tui.gateway import convert
+from tui.gateway.clocks import skew_s
+from tui.gateway.connections import BODY_LIMIT, BodyTooLargeError, Connections
 from tui.gateway.errors import (
     AgentNotAnsweringError,
     AgentRefusedError,
@@ -40,6 +42,7 @@ from tui.gateway.errors import (
     ServerFailedError,
     UnreachableError,
 )
+from tui.model.phrases import clock_words
 from tui.model.room import Dispatch, Participant, Room
 from tui.model.secret import Secret
 from tui.model.text import Name, safe_text
@@ -49,6 +52,8 @@ Answer = TypeVar("Answer", bound=Message)
 TIMEOUT_S = 10.0
 """A whole call, connection included. LiveKit's own slowest honest answers take 3 s (503) to 6 s (Redis trouble)."""
 CONNECT_TIMEOUT_S = 4.0
+BLAMED_SKEW_S = 30.0
+"""Clocks that differ by more are the likelier reason for a refusal than the key is."""
 TOKEN_TTL = timedelta(seconds=60)
 """The helper accepts no request token that lives longer (docs/helper-protocol.md)."""
 RPC_TIMEOUT_S = 5.0
@@ -79,13 +84,25 @@ class Gateway:
     `ReadOnlyError` before anything is sent.
     """
 
-    def __init__(self, url: str, api_key: str, api_secret: Secret, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        api_secret: Secret,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` gives seconds since 1970: with it the server's clock is compared."""
         self.url = url
         self.read_only = read_only
+        self.skew_s = 0.0
+        """by how many seconds the server's clock is ahead of ours, as far as that is certain"""
         self._key = api_key
         self._secret = api_secret
         self._host = safe_text(urlsplit(url).netloc.rpartition("@")[2])
-        self._session: aiohttp.ClientSession | None = None
+        self._clock = clock
+        self._connections = Connections(self._look)
         self._sent: deque[float] = deque()
         self._sent_in_all = 0
 
@@ -97,9 +114,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close all connections; calls under way fail."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._connections.close()
 
     @property
     def requests_last_minute(self) -> int:
@@ -242,23 +257,28 @@ class Gateway:
         limit = aiohttp.ClientTimeout(total=timeout, connect=CONNECT_TIMEOUT_S)
         self._sent.append(time.monotonic())
         self._sent_in_all += 1
-        # The client is a few strings: making one a call keeps it from outliving its session.
-        twirp = TwirpClient(self._http(), self.url, "livekit", failover=False)
         try:
-            return await twirp.request(service, method, request, headers, answer, timeout=limit)
+            async with self._connections.use() as session:
+                # The client is a few strings: making one a call keeps it from outliving its session.
+                twirp = TwirpClient(session, self.url, "livekit", failover=False)
+                return await twirp.request(service, method, request, headers, answer, timeout=limit)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._unreachable(error) from None
         except DecodeError:
             raise NotLiveKitError(f"{self._host} answers, but not as LiveKit does: check the URL") from None
-
-    def _http(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(middlewares=(self._look,))
-        return self._session
+        except BodyTooLargeError:
+            most = f"{BODY_LIMIT // 1024**2} MB"
+            raise NotLiveKitError(
+                f"{self._host} answers with more than {most}, not as LiveKit does: check the URL"
+            ) from None
 
     async def _look(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """Judge an answer before the Twirp client does: it sees no headers, and trips over errors that aren't Twirp."""
+        sent_at = self._clock()
         response = await send(request)
+        skew = skew_s(response.headers.get("Date", ""), sent_at, self._clock())
+        if skew is not None:
+            self.skew_s = skew
         if response.status == 200 and response.content_type == _PROTOBUF:
             return response
         try:
@@ -277,7 +297,11 @@ class Gateway:
             return self._rate_limit(response.headers.get("Retry-After", ""))
         if status in (401, 403):
             _, said = _twirp_error(body) or ("", "")
-            why = f" ({said})" if said else ""
+            why = f" ({said.replace(self._key, '(the API key)')})" if said else ""
+            if abs(self.skew_s) > BLAMED_SKEW_S:
+                # First what matters: a small screen cuts the rest off.
+                differ = f"this machine's clock is {clock_words(self.skew_s)} {self._host}'s: set the clocks right"
+                return AuthenticationError(f"{differ}; it refuses our tokens{why}")
             return AuthenticationError(
                 f"{self._host} refuses the API key or its secret{why}: check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
             )
@@ -315,6 +339,8 @@ class Gateway:
                 return UnreachableError(f"TLS failed with {self._host}: check http/https and the certificate")
             case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
                 return UnreachableError(f"{self._host} refused the connection: is livekit-server running there?")
+            case aiohttp.ClientPayloadError():
+                return UnreachableError(f"the connection to {self._host} broke in the middle of an answer")
             case TimeoutError():
                 return UnreachableError(f"{self._host} did not answer in time")
             case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | ValueError():

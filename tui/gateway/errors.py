@@ -17,7 +17,7 @@ class GatewayError(Exception):
 
 
 class AuthenticationError(GatewayError):
-    """401 or 403: the key, the secret, or the token's grant is wrong (or the clocks differ by minutes)."""
+    """401 or 403: the key, the secret, or the token's grant is wrong, or the clocks differ by minutes."""
 
     kind = FailureKind.AUTHENTICATION
 

@@ -43,8 +43,8 @@ PROBE_CONCURRENCY = 8
 """Probes under way at once, besides the reads: one that is not answered takes 2 s, or 4 s if that is news."""
 ROOM_WAIT_S = 1.0
 """How long a cycle waits for its room reads before it publishes without the late ones."""
-READ_TIMEOUT_S = 5.0
-"""How long a room read may take: more than LiveKit's slowest honest answer about a room (503 after 3 s)."""
+READ_TIMEOUT_S = 8.0
+"""How long a room read may take: LiveKit's slowest honest answer about a room (503 after 3 s), and a very bad link."""
 SLICE = 256
 """Rooms of a listing that are taken in in one go, 1 ms or so, and 5 ms the first time."""
 LEAST_INTERVAL_S = 0.25
@@ -131,13 +131,20 @@ class Poller:
         if room_sid in self._rooms:
             self._schedule.changed(room_sid)
             if room_sid == self._schedule.opened or room_sid in self._schedule.visible:
-                self._woken.set()
+                self._hurry()
 
-    def wake(self, room_sid: str | None = None) -> None:
-        """Poll now, this room first if one is given, whatever back-off is on. Many calls make one poll."""
+    def wake(self, room_sid: str | None = None, *, insist: bool = False) -> None:
+        """Poll now, this room first if one is given. Many calls make one poll.
+
+        A server that is left alone for a while is asked before that only if the caller insists.
+        """
         if room_sid is not None:
             self._schedule.wake(room_sid)
-        self._woken.set()
+        self._hurry(insist=insist)
+
+    def _hurry(self, *, insist: bool = False) -> None:
+        if insist or not self._back_off.left(_monotonic()):
+            self._woken.set()
 
     async def poll(self) -> Snapshot:
         """One cycle. Never raises for a failure: the snapshot says it, and keeps the last good rooms.
@@ -445,6 +452,7 @@ class Poller:
             interval=max(self._interval, self._back_off.left(_monotonic())),
             # About half of the requests are for the rooms on screen (`Schedule.plan`).
             turn=len(self._good) * 2 * WINDOW_S / self._budget.per_minute,
+            skew=self._gateway.skew_s,
         )
 
 

@@ -15,6 +15,10 @@ class Reader(Protocol):
     """The reading half of `tui.gateway.client.Gateway`, with the same errors, and its counts of all requests."""
 
     @property
+    def skew_s(self) -> float:
+        """By how many seconds the server's clock is ahead of ours, as far as that is certain."""
+
+    @property
     def requests_sent(self) -> int:
         """Requests of all kinds sent so far."""
 

@@ -21,6 +21,9 @@ class Action(StrEnum):
     TEAR_DOWN = "tear down"
 
 
+ENDS_ROOM = frozenset({Action.DELETE_ROOM, Action.TEAR_DOWN})
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Exactly what an action is aimed at, frozen when the key was pressed.

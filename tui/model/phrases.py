@@ -119,6 +119,11 @@ def span(seconds: float) -> str:
     return f"{whole // _DAY}d{whole % _DAY // _HOUR:02d}h"
 
 
+def clock_words(skew: float) -> str:
+    """How this machine's clock stands to one that is ahead by `skew` seconds: `10m00s behind`, `48s ahead of`."""
+    return f"{span(abs(skew))} {'behind' if skew > 0 else 'ahead of'}"
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """`1 person`, `2 people`; the plural is the singular with an s unless given."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tui.model.collapse import Collapse
 from tui.model.room import Room
 
 
@@ -34,7 +35,8 @@ class Snapshot:
     `rooms` is by SID, and is the last good picture: while the server can't be asked it stays, `failure` says why, and
     `listed_at` says how old it is (None: there never was one). `requests` is the number of requests of the last 60 s,
     of `budget` allowed ones; `interval` the seconds between two polls just now, and `turn` about how many seconds it
-    takes until every room has been read once.
+    takes until every room has been read once. `skew` is by how many seconds the server's clock is ahead of ours, as far
+    as that is certain; `collapse` the last time that most rooms went at once, if there was one.
     """
 
     number: int = 0
@@ -46,3 +48,5 @@ class Snapshot:
     budget: int = 0
     interval: float = 0.0
     turn: float = 0.0
+    skew: float = 0.0
+    collapse: Collapse | None = None

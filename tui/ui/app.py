@@ -243,10 +243,10 @@ class Supervisor(App[None]):
         """Look into this agent's session until it is closed; None where that is turned off, or can't be."""
         return self._watch.inspect(room, agent.participant.sid, on_view) if self._watch is not None else None
 
-    def wake(self, room_sid: str | None = None) -> None:
-        """Poll now."""
+    def wake(self, room_sid: str | None = None, *, insist: bool = False) -> None:
+        """Poll now; a failing server is asked before its time only on insistence."""
         if self._watch is not None:
-            self._watch.wake(room_sid)
+            self._watch.wake(room_sid, insist=insist)
 
     def carry_out(self, plan: Plan) -> None:
         """Do what was confirmed; the log tells how it goes."""

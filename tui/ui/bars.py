@@ -11,8 +11,9 @@ from textual.geometry import Region
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui.model.collapse import collapse_words
 from tui.model.fleet import Totals
-from tui.model.phrases import SIGN_GLYPHS, SIGN_NAMES, SIGN_TONES, Tone, age, count, people, shorten
+from tui.model.phrases import SIGN_GLYPHS, SIGN_NAMES, SIGN_TONES, Tone, age, clock_words, count, people, shorten
 from tui.model.signs import WORST_FIRST
 from tui.model.snapshot import Snapshot
 from tui.ui.commands import Command, On, commands
@@ -115,15 +116,26 @@ class StatusBar(Widget):
         return Content.assemble(*parts)
 
     def _counts(self, standing: Standing) -> Content:
-        newest, picture = standing.newest, standing.picture
+        newest, picture, now = standing.newest, standing.picture, standing.now
+        if newest.listed_at is not None and is_stale(newest, now):
+            old = f"showing the picture of {age(now - newest.listed_at)} ago"
+            if newest.failure is None:
+                return toned((f" ◌ no answer yet — {old}", Tone.NOTICE))
+            again = newest.at + newest.interval - now
+            retry = f"trying again in {again:.0f}s" if again >= 1.0 else "trying again"
+            return toned((f" ✗ {newest.failure.message} — {old}, {retry}", Tone.TROUBLE))
         if newest.failure is not None:
-            old = f" — showing the picture of {age(standing.now - newest.listed_at)} ago" if newest.listed_at else ""
-            return toned((f" ✗ {newest.failure.message}{old}", Tone.TROUBLE))
+            return toned((f" ✗ {newest.failure.message}", Tone.TROUBLE))
         if picture.listed_at is None:
             return toned((" connecting …", Tone.MUTED))
         found = [code for code in WORST_FIRST if standing.totals.signs[code] > 0]
         troubles = [(f"{SIGN_GLYPHS[c]} {standing.totals.signs[c]:,} {SIGN_NAMES[c]}  ", SIGN_TONES[c]) for c in found]
-        troubles = troubles or [("● all is well", Tone.WORKING)]
+        if newest.collapse is not None and newest.collapse.is_news(now):
+            troubles.insert(0, (f"✗ {collapse_words(newest.collapse)}  ", Tone.TROUBLE))
+        if abs(newest.skew) >= TOLD_SKEW_S:
+            troubles.append((f"⚠ this clock is {clock_words(newest.skew)} the server's  ", Tone.NOTICE))
+        if not troubles and picture.rooms:
+            troubles = [("● all is well", Tone.WORKING)]
         counts = [
             f" {count(len(picture.rooms), 'room')}  ",
             f"{people(standing.totals.people)}  ",
@@ -142,7 +154,17 @@ def _same_cells(old: Content, new: Content) -> int:
     return cell_len(new.plain[:length]) if reads_the_same(old[:length], new[:length]) else 0
 
 
-STALE_AFTER_INTERVALS = 2.5
+STALE_AFTER_INTERVALS = 2.0
+TOLD_SKEW_S = 5.0
+"""By so much do clocks have to differ before it is said: ages and signs are off by as much."""
+
+
+def is_stale(newest: Snapshot, now: float) -> bool:
+    """Whether what is shown is older than it should be: the server can't be asked, or has not answered for a while."""
+    if newest.failure is not None:
+        return True
+    late_s = max(newest.interval, 1.0) * STALE_AFTER_INTERVALS
+    return newest.listed_at is not None and now - newest.listed_at > late_s
 
 
 def freshness(newest: Snapshot, now: float) -> tuple[str, Tone]:
@@ -152,7 +174,7 @@ def freshness(newest: Snapshot, now: float) -> tuple[str, Tone]:
     old = now - newest.listed_at
     if newest.failure is not None:
         return f"✗ stale {age(old)}", Tone.TROUBLE
-    if old > max(newest.interval, 1.0) * STALE_AFTER_INTERVALS:
+    if is_stale(newest, now):
         return f"◌ late {age(old)}", Tone.NOTICE
     return "● live", Tone.WORKING
 

@@ -22,6 +22,7 @@ from tui.model.action import Action, ActionRecord, BatchRecord, Outcome
 from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
+from tui.model.collapse import collapse_words
 from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, RoomRow, order_words
 from tui.model.log import Told
 from tui.model.phrases import Tone, count
@@ -31,7 +32,7 @@ from tui.model.snapshot import Snapshot
 from tui.model.text import Name, safe_text
 from tui.ui.agent_pane import AgentPane
 from tui.ui.asking import Asking
-from tui.ui.bars import KeyBar, Standing, StatusBar
+from tui.ui.bars import KeyBar, Standing, StatusBar, is_stale
 from tui.ui.close_dialogs import ChooseCauseDialog, CloseDialog, close_page, sources_page
 from tui.ui.commands import BY_ID, On, bindings, commands
 from tui.ui.confirmation import Confirmation
@@ -137,7 +138,9 @@ class MainScreen(Screen[None]):
 
         Keys are answered in between: however many rooms have changed, only a slice of them is worked out at a time.
         """
-        self.newest = snapshot
+        lost, self.newest = self.newest.collapse, snapshot
+        if snapshot.collapse not in (None, lost):
+            self.notify(collapse_words(snapshot.collapse), severity="error", timeout=20, markup=False)
         if self._paused_at is None:
             for _ in self.fleet.take(snapshot.rooms, self._clock(), self.app.kicks, snapshot.turn):
                 await asyncio.sleep(0)
@@ -189,12 +192,12 @@ class MainScreen(Screen[None]):
     def _arrange(self) -> None:
         self.fleet.arrange(self._order, self._filter)
         rows = self.fleet.shown
-        stale = self.newest.failure is not None
-        self.set_class(stale, "-stale")
         if self.picture.listed_at is None:
             empty = "Asking the server for its rooms …"
         elif self._filter and self.fleet:
             empty = f"No room matches “{self._filter}”; Esc clears the filter."
+        elif (lost := self.newest.collapse) is not None and lost.is_news(self._clock()):
+            empty = f"No rooms: {collapse_words(lost)}. They appear here as soon as somebody joins one."
         else:
             empty = "No rooms: they appear here as soon as somebody joins one."
         self.rooms.show(rows, self._clock(), empty=empty)
@@ -255,6 +258,7 @@ class MainScreen(Screen[None]):
         return Standing(self.app.where, self.picture, self.newest, self.fleet.totals, self._clock(), self._paused_at)
 
     def _show_status(self) -> None:
+        self.set_class(is_stale(self.newest, self._clock()), "-stale")
         self.query_one(StatusBar).show(self.standing)
 
     def _watch(self) -> None:
@@ -449,7 +453,7 @@ class MainScreen(Screen[None]):
     def action_refresh_now(self) -> None:
         """Poll now, the selected room first."""
         room = self.room
-        self.app.wake(room.sid if room is not None else None)
+        self.app.wake(room.sid if room is not None else None, insist=True)
 
     def action_copy(self, sid: bool) -> None:  # noqa: FBT001 - an action's argument
         """Copy the names or SIDs of what is marked, a line each, or of what is selected.
