@@ -14,6 +14,7 @@ from tests.lab.faults import QUIET_S
 from tui.gateway.backoff import LONGEST_S
 from tui.gateway.client import TIMEOUT_S
 from tui.gateway.connections import BODY_LIMIT
+from tui.model.action import Outcome
 from tui.model.collapse import LEAST, NEWS_S
 from tui.ui.bars import STALE_AFTER_INTERVALS
 
@@ -54,6 +55,23 @@ SAID: Mapping[str, tuple[str, ...]] = {
     "the server's name does not resolve": ("✗ no such host: {host}: check the URL" + OLD,),
 }
 """The status bar's second line, one after the other, while the fault lasts."""
+
+_BROKE = "the connection to {host} broke: [Errno 104] Connection reset by peer"
+
+CHANGED: Mapping[str, tuple[Outcome, str]] = {
+    "done; the answer takes 5 s": (Outcome.CONFIRMED, "answered OK in 5."),
+    "done; the answer is lost": (Outcome.CONFIRMED, _BROKE),
+    "done; the answer is cut short": (Outcome.CONFIRMED, "the connection to {host} broke in the middle of an answer"),
+    "done; no answer ever comes": (Outcome.CONFIRMED, "{host} did not answer in time"),
+    "done; the answer is a 500": (Outcome.CONFIRMED, "{host} failed (500): could not get rooms"),
+    "done; the answer is a 503 of something between": (Outcome.CONFIRMED, "{host} failed (503): Service Unavailable"),
+    "done; the answer is a web page": (Outcome.CONFIRMED, "{host} answers with text/html, not as LiveKit does"),
+    "not done; the request is lost": (Outcome.UNKNOWN, _BROKE),
+    "not done; no answer ever comes": (Outcome.UNKNOWN, "{host} did not answer in time"),
+    "not done; 429": (Outcome.FAILED, "{host} limits our requests (429)"),
+    "not done; 401": (Outcome.FAILED, "{host} refuses the API key or its secret"),
+}
+"""How a change ends whose request or answer fares like that, and what its record says of why it could not be sure."""
 
 RESTARTED = "✗ {rooms} of {rooms} rooms gone at once at {time}"
 SKEWED = "⚠ this clock is {age} behind the server's"
@@ -116,4 +134,17 @@ def as_document() -> str:
         "room, by something that hides its length, can't be told from a shorter list; livekit-server always tells the",
         "length.",
     ]
+    lines += [
+        "",
+        "## What becomes of a change",
+        "",
+        "Whatever happens to it, a request that changes a server is sent once, and the lists are asked what came of it",
+        "(`tests/test_faults_changes.py`, which counts on the wire).",
+        "",
+        "| The request, and its answer | The action ends as | Its record says why |",
+        "|---|---|---|",
+    ]
+    for name, (outcome, why) in CHANGED.items():
+        reason = "" if why.startswith("answered OK") else f"`{as_example(why)}`"
+        lines.append(f"| {name} | {outcome.value} | {reason} |")
     return "\n".join(lines) + "\n"

@@ -203,6 +203,51 @@ async def name_unknown(proxy: FaultProxy) -> AsyncIterator[None]:
     NAMES.failing = False
 
 
+# Changes
+
+
+def to_changes(fault: Fault) -> Fault:
+    """The fault, for requests that change a server; all others pass."""
+
+    async def only_to_changes(exchange: Exchange) -> None:
+        await (fault if exchange.changes else no_fault)(exchange)
+
+    return only_to_changes
+
+
+def done_then(answer: Fault) -> Fault:
+    """The server does what it is asked, and this comes of its answer."""
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.forward()
+        await answer(exchange)
+
+    return fault
+
+
+async def reset(exchange: Exchange) -> None:
+    """The connection breaks off."""
+    exchange.reset()
+
+
+CHANGE_FAULTS: Mapping[str, Fault] = {
+    name: to_changes(fault)
+    for name, fault in {
+        "done; the answer takes 5 s": slow,
+        "done; the answer is lost": done_then(reset),
+        "done; the answer is cut short": truncated,
+        "done; no answer ever comes": done_then(never_answered),
+        "done; the answer is a 500": done_then(answering(BROKEN)),
+        "done; the answer is a 503 of something between": done_then(answering(UNAVAILABLE)),
+        "done; the answer is a web page": done_then(answering(HTML)),
+        "not done; the request is lost": reset,
+        "not done; no answer ever comes": never_answered,
+        "not done; 429": answering(TOO_MANY),
+        "not done; 401": refused,
+    }.items()
+}
+"""What may become of a request that changes a server, or of its answer."""
+
 FAULTS: Mapping[str, During] = {
     "every answer takes 5 s": on_the_wire(slow),
     "connections are taken and never answered": on_the_wire(never_answered),
