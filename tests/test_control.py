@@ -36,7 +36,7 @@ from tui.gateway.errors import (
 )
 from tui.model.action import Action, ActionRecord, Outcome
 from tui.model.patience import Patience
-from tui.model.room import CloseReport, Dispatch, Participant, Room, SessionState
+from tui.model.room import CloseReport, Dispatch, Kind, Participant, Room, SessionState
 from tui.model.secret import Secret
 from tui.model.signs import Kick
 from tui.model.text import Name
@@ -746,15 +746,20 @@ def test_a_room_that_comes_back_is_shouted_and_a_second_delete_offered(after: fl
     carried = carry_out_case("delete room", Script(room_returns=after))
     assert carried.record.outcome is Outcome.CAME_BACK
     assert carried.record.came_back_sid == "RM_1_again"
-    assert carried.record.offers == (Action.DELETE_ROOM,)
+    assert carried.record.offers == (Action.TEAR_DOWN, Action.DELETE_ROOM)
     assert carried.record.last.startswith("came back as RM_1_again after ")
-    assert carried.record.last.endswith("with 1 agent and no people")
+    assert carried.record.last.endswith(
+        "with 1 agent and no people: a starting agent did that; tear down shuts its job down first"
+    )
     assert len(carried.gateway.changes) == 1
 
 
 def test_a_room_that_comes_back_under_the_same_sid_came_back_too() -> None:
     script = Script(events={("list_rooms", 3): lambda g: g._set(HELPED)})
-    assert carry_out_case("delete room", script).record.outcome is Outcome.CAME_BACK
+    record = carry_out_case("delete room", script).record
+    assert record.outcome is Outcome.CAME_BACK
+    assert record.last.startswith("came back under its own SID after ")
+    assert "unless the server has room.auto_create: false" in record.last
 
 
 def test_while_the_name_is_watched_the_record_runs_and_says_that_the_room_is_gone() -> None:
@@ -772,8 +777,21 @@ def test_a_kicked_person_who_rejoins_came_back(after: float) -> None:
     carried = carry_out_case("kick", Script(person_returns=after))
     assert carried.record.outcome is Outcome.CAME_BACK
     assert carried.record.came_back_sid == "PA_alice_again"
-    assert "a kick is not a ban" in carried.record.last
+    assert "a kick is not a ban: only a token that has expired, or another API key" in carried.record.last
     assert carried.control.kicks["RM_1", "alice"].participant_sid == "PA_alice"
+
+
+def test_what_would_have_kept_an_agent_or_a_caller_out_is_said_too() -> None:
+    caller = person("+4915")
+    here = room(replace(caller, kind=Kind.SIP), agent("frontdesk"), dispatches=(dispatch("frontdesk"),))
+    for sid, words, offers in (
+        ("PA_frontdesk", "shut its job down", (Action.SHUT_DOWN_JOB, Action.KICK)),
+        ("PA_+4915", "only the SIP trunk or its dispatch rule keeps a caller out", (Action.KICK,)),
+    ):
+        record = carry_out(plan(Action.KICK, here, sid, NOW), here, Script(person_returns=0.2)).record
+        assert record.outcome is Outcome.CAME_BACK
+        assert words in record.last
+        assert record.offers == offers
 
 
 def test_a_kick_is_remembered_from_when_it_was_proven() -> None:

@@ -9,9 +9,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from livekit import api
+from livekit import api, rtc
 from livekit.protocol import agent_dispatch as dispatch_pb
 from livekit.protocol import models as models_pb
 
@@ -219,6 +221,17 @@ async def test_a_kicked_person_who_rejoins_is_seen_to_come_back(lab: Lab, room_n
     assert record.outcome is Outcome.CAME_BACK, record
     assert record.came_back_sid == (await lab.participants(room_name))["alice"].sid
     assert record.offers == (Action.KICK,)
+    assert "only a token that has expired, or another API key, keeps it out" in record.last
+
+
+async def test_a_token_that_has_expired_keeps_a_kicked_person_out(lab: Lab, room_name: str) -> None:
+    await lab.create_room(room_name, "nobody-of-this-name")
+    # livekit-server goes on taking a token for a minute after its end (1.13.5).
+    token = api.AccessToken(lab.server.api_key, lab.server.api_secret).with_identity("alice")
+    token = token.with_grants(api.VideoGrants(room_join=True, room=room_name)).with_ttl(timedelta(seconds=-90))
+    with pytest.raises(rtc.ConnectError):
+        await rtc.Room().connect(lab.server.ws_url, token.to_jwt())
+    assert await lab.participants(room_name) == {}
 
 
 async def test_a_kicked_agent_is_out_and_does_not_come_back(lab: Lab, lab_worker: LabWorker, room_name: str) -> None:
@@ -291,6 +304,37 @@ async def test_a_room_that_comes_back_while_its_name_is_watched_is_reported(lab:
     assert record.outcome is Outcome.CAME_BACK, record
     assert record.came_back_sid == (await coming_back).sid
     assert record.offers == (Action.DELETE_ROOM,)
+
+
+@pytest.mark.parametrize("auto_create", [True, False])
+async def test_who_joins_makes_a_deleted_room_anew_unless_the_server_is_told_not_to(
+    tmp_path: Path, room_name: str, *, auto_create: bool
+) -> None:
+    with LabServer(tmp_path, auto_create=auto_create) as server:
+        gateway = Gateway(server.url, server.api_key, Secret(server.api_secret))
+        async with AsyncExitStack() as people, gateway, server.client() as livekit:
+            lab = Lab(server, gateway, livekit, people)
+            await lab.create_room(room_name)
+            alice = await lab.join(room_name, "alice")
+
+            async def rejoin() -> bool:
+                await eventually(lambda: alice.disconnected)
+                try:
+                    await lab.join(room_name, "alice")
+                except rtc.ConnectError:
+                    return False
+                return True
+
+            rejoining = asyncio.create_task(rejoin())
+            record = await lab.do(Action.DELETE_ROOM, await lab.picture(room_name))
+            assert await rejoining is auto_create
+            if auto_create:
+                assert record.outcome is Outcome.CAME_BACK, record
+                assert record.came_back_sid == (await lab.rooms(room_name))[0].sid
+                assert "who joins makes the room anew, unless the server has room.auto_create: false" in record.last
+            else:
+                assert record.outcome is Outcome.CONFIRMED, record
+                assert await lab.rooms(room_name) == []
 
 
 # Tear down

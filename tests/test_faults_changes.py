@@ -18,10 +18,11 @@ from tests.lab.proxy import FaultProxy
 from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
 from tests.lab.worker import LabWorker
-from tui.control.control import Control, Patience
+from tui.control.control import Control
 from tui.control.plan import plan
 from tui.gateway.client import Gateway
 from tui.model.action import Action, ActionRecord, Outcome
+from tui.model.patience import Patience
 from tui.model.room import Room
 from tui.model.secret import Secret
 from tui.model.text import Name

@@ -86,14 +86,22 @@ class LabServer:
         webhook_urls: Sequence[str] = (),
         empty_timeout: int | None = None,
         departure_timeout: int | None = None,
+        auto_create: bool | None = None,
     ) -> None:
-        """`directory` gets the config and the log. Timeouts are seconds; None is the server's (300 and 20)."""
+        """`directory` gets the config and the log. Timeouts are seconds; None is the server's (300 and 20).
+
+        `auto_create` says whether joining makes a room that is not there; None is the server's (true).
+        """
         self._directory = directory
         self._webhook_urls = list(webhook_urls)
         self._room = {
-            name: seconds
-            for name, seconds in (("empty_timeout", empty_timeout), ("departure_timeout", departure_timeout))
-            if seconds is not None
+            name: value
+            for name, value in (
+                ("empty_timeout", empty_timeout),
+                ("departure_timeout", departure_timeout),
+                ("auto_create", auto_create),
+            )
+            if value is not None
         }
         self._port = 0
         self.process = LabProcess("livekit-server", directory / "livekit-server.log")

@@ -46,20 +46,25 @@ async def delete_and_watch(work: Work) -> Ending:
 
         back = await work.until(returned, work.patience.watch_name_s, WATCH_POLL_S)
     if back is not None:
-        words = f"came back as {back.sid} after {took(seconds_now() - sent_at)}, with {await _who(work)}"
-        return Ending(Outcome.CAME_BACK, words, (Action.DELETE_ROOM,), came_back_sid=back.sid)
+        under = f"came back as {back.sid}" if back.sid != work.target.room_sid else "came back under its own SID"
+        who, prevented, offers = await _who(work)
+        words = f"{under} after {took(seconds_now() - sent_at)}, with {who}{prevented}"
+        return Ending(Outcome.CAME_BACK, words, (*offers, Action.DELETE_ROOM), came_back_sid=back.sid)
     if work.unread:
         return work.not_proven("gone, but whether it came back could not be read", reply)
     return Ending(Outcome.CONFIRMED, "confirmed: gone, and did not come back")
 
 
-async def _who(work: Work) -> str:
-    """Who is in the room that came back; words for a sentence, whatever happens."""
+async def _who(work: Work) -> tuple[str, str, tuple[Action, ...]]:
+    """Who is in the room that came back, in words; what would have prevented it, and which of it can be done here."""
     try:
         here = await work.who_is_there()
     except GatewayError:
-        return "nobody known yet"
+        return "nobody known yet", "", ()
     if not here:
-        return "nobody in it yet"
+        return "nobody in it yet", "", ()
     counts = who_counts(here)
-    return counts if any(who.is_person for who in here) else f"{counts} and no people"
+    if any(who.is_person for who in here):
+        return counts, ": who joins makes the room anew, unless the server has room.auto_create: false", ()
+    prevented = ": a starting agent did that; tear down shuts its job down first"
+    return f"{counts} and no people", prevented, (Action.TEAR_DOWN,)

@@ -9,7 +9,7 @@ from tui.control.progress import Ending
 from tui.control.shut_down_job import remedy
 from tui.control.work import Reply, Work, seconds_now, took
 from tui.model.action import Action, Outcome, Target
-from tui.model.room import Participant
+from tui.model.room import Kind, Participant
 from tui.model.text import Name
 
 
@@ -44,8 +44,9 @@ async def kick(work: Work, kicked: Callable[[Target, Name], None]) -> Ending:
 
         back = await work.until(returned, patience)
     if back is not None:
-        words = f"{who} came back as {back.sid} after {took(seconds_now() - sent_at)}: a kick is not a ban"
-        return Ending(Outcome.CAME_BACK, words, (Action.KICK,), came_back_sid=back.sid)
+        prevented, offers = _prevention(back)
+        words = f"{who} came back as {back.sid} after {took(seconds_now() - sent_at)}: {prevented}"
+        return Ending(Outcome.CAME_BACK, words, (*offers, Action.KICK), came_back_sid=back.sid)
     if work.unread:
         return work.not_proven("gone, but whether it came back could not be read", reply)
     return Ending(Outcome.CONFIRMED, "confirmed: gone, and did not come back", remedy(here))
@@ -54,6 +55,16 @@ async def kick(work: Work, kicked: Callable[[Target, Name], None]) -> Ending:
 async def remove_participant(work: Work, who: Name) -> Reply[None]:
     """RemoveParticipant, for one that was re-checked just before: it hits whoever has the identity then."""
     return await work.send("RemoveParticipant", partial(work.gateway.remove_participant, work.target.room, who))
+
+
+def _prevention(back: Participant) -> tuple[str, tuple[Action, ...]]:
+    """What would have kept it out, and which of it can be done from here."""
+    if back.is_agent:
+        return "it was sent again: what ends an agent for good is to shut its job down", (Action.SHUT_DOWN_JOB,)
+    if back.kind is Kind.SIP:
+        return "a kick is not a ban: only the SIP trunk or its dispatch rule keeps a caller out", ()
+    # livekit-server does not look at `revoke_token_ts` (1.13.5).
+    return "a kick is not a ban: only a token that has expired, or another API key, keeps it out", ()
 
 
 def _under(identity: Name, here: tuple[Participant, ...]) -> Participant | None:
