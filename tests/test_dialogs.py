@@ -9,14 +9,14 @@ import pytest
 from tests.build import NOW, agent, dispatch, person, room, snapshot
 from tests.dashboard import Clock, Dashboard, on_pictures, served
 from tui.control.plan import Plan
-from tui.model.action import Action, ActionRecord, Outcome, Step, Target
+from tui.model.action import INSIDE, Action, ActionRecord, Outcome, Step, Target
 from tui.model.room import SessionState
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name
 from tui.ui.commands import BY_ACTION
 from tui.ui.dialogs import ChooseAgentDialog, StoryDialog
 
-CONFIRMED = [action for action in Action if action is not Action.DISPATCH_AGENT]
+CONFIRMED = [action for action in Action if action not in (*INSIDE, Action.DISPATCH_AGENT)]
 ON_AN_AGENT = (Action.CLOSE_SESSION, Action.SHUT_DOWN_JOB, Action.KICK)
 
 

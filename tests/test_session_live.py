@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -10,7 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from livekit import api, rtc
 from livekit.protocol import room as room_pb
 
@@ -19,7 +19,9 @@ from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
 from tests.lab.worker import LabWorker
 from tui.config import Sources
-from tui.gateway.errors import ReadOnlyError
+from tui.control.control import Control
+from tui.control.plan import plan
+from tui.model.action import Action, ActionRecord, Outcome
 from tui.model.room import Room
 from tui.model.secret import Secret
 from tui.model.session import Entry, EntryKind, Health, SessionView, ToolCall, ToolStatus
@@ -41,7 +43,7 @@ class Call:
         self.pid = pid
         self.pictures: list[tuple[float, SessionView]] = []
         self.snapshot = Snapshot()
-        self.inspection: Inspection | None = None
+        self.inspected: Inspection
 
     @property
     def view(self) -> SessionView:
@@ -63,7 +65,7 @@ class Call:
         (agent,) = self.room.agents
         inspection = self.watch.inspect(self.room, agent.participant.sid, self.look)
         assert inspection is not None
-        self.inspection = inspection
+        self.inspected = inspection
         return inspection
 
     async def stands(self, health: Health, seconds: float = 20.0) -> float:
@@ -108,10 +110,11 @@ class Call:
 
 @asynccontextmanager
 async def calling(
-    server: LabServer, worker: LabWorker, name: str, *, read_only: bool = False, observe: int = 0
+    server: LabServer, worker: LabWorker, name: str, *, read_only: bool = False, observe: int = 0, aloud: bool = False
 ) -> AsyncIterator[Call]:
+    metadata = json.dumps({"llm": "scripted", "voice": "scripted" if aloud else "none"})
     async with server.client() as livekit:
-        await livekit.room.create_room(api.CreateRoomRequest(name=name, metadata='{"llm": "scripted"}'))
+        await livekit.room.create_room(api.CreateRoomRequest(name=name, metadata=metadata))
     connection = Connection(server.url, server.api_key, Secret(server.api_secret), "lab", "the lab")
     calls: list[Call] = []
 
@@ -361,27 +364,87 @@ async def test_500_events_a_second_make_ten_pictures(
         assert busy < took * 0.6
 
 
-async def test_silence_deafness_and_words_are_given_and_taken_back_unless_it_is_read_only(
+async def test_an_agent_that_speaks_is_cut_off_by_what_it_is_told_and_writes_once_it_is_silenced(
+    lab_server: LabServer, lab_worker: LabWorker, room_name: str
+) -> None:
+    async with calling(lab_server, lab_worker, room_name, aloud=True) as call:
+        inspection = call.open()
+        await call.stands(Health.ANSWERING)
+        await inspection.say("many words " * 30)
+        await eventually(lambda: call.view.agent_state == "speaking")
+        # So that something of it was heard.
+        await eventually(lambda: time.time() - (call.view.agent_since or time.time()) > 1.5)
+        await inspection.say("stop")
+        await eventually(lambda: [entry for entry in call.said if entry.interrupted])
+        await eventually(lambda: call.said[-1].text == "You said: stop")
+        kinds = {model.kind: model for model in call.view.usage.models}
+        assert kinds["tts"].characters > 0
+        assert kinds["tts"].audio_s > 0.0
+        await eventually(lambda: call.view.agent_state == "listening")
+        inspection.refresh_rtc_stats()
+        await eventually(lambda: call.view.rtc and call.view.rtc[-1].packets_sent)
+        await inspection.set_audio(speaks=False)
+        began = len(call.pictures)
+        await inspection.say("in writing")
+        await eventually(lambda: call.said[-1].text == "You said: in writing")
+        assert "speaking" not in {view.agent_state for _, view in call.pictures[began:]}
+
+
+def in_hand(call: Call) -> tuple[Control, list[ActionRecord]]:
+    """A control over the watched project, and what it published."""
+    records: list[ActionRecord] = []
+    return Control(call.watch.gateway, "mira@ops1", records.append, inspector=call.watch.inspector), records
+
+
+async def test_an_agent_is_silenced_deafened_and_told_what_to_do_and_says_itself_that_it_was(
     lab_server: LabServer, lab_worker: LabWorker, room_name: str
 ) -> None:
     async with calling(lab_server, lab_worker, room_name) as call:
+        control, records = in_hand(call)
+
+        async def act(action: Action, text: str = "") -> ActionRecord:
+            sid = call.room.agents[0].participant.sid
+            return await control.carry_out(plan(action, call.room, sid, time.time(), text=text))
+
+        unopened = await act(Action.SILENCE_AGENT)
+        assert (unopened.outcome, unopened.sent) == (Outcome.REFUSED, False)
+        call.open()
+        assert (records[-1].action, records[-1].outcome) == (Action.INSPECT_SESSION, Outcome.CONFIRMED)
+        await call.stands(Health.ANSWERING)
+        for action, hears, speaks in (
+            (Action.SILENCE_AGENT, None, False),
+            (Action.DEAFEN_AGENT, False, False),
+            (Action.UNSILENCE_AGENT, False, True),
+            (Action.UNDEAFEN_AGENT, True, True),
+        ):
+            assert (await act(action)).outcome is Outcome.CONFIRMED
+            assert (call.inspected.view.hears, call.inspected.view.speaks) == (hears, speaks)
+            await call.code("audio")
+            await lab_worker.wait_for("audio", room=room_name, hears=hears is not False, speaks=speaks)
+        said = await act(Action.SAY_TO_AGENT, "wrap up now")
+        assert said.outcome is Outcome.CONFIRMED
+        await eventually(lambda: texts(call.said)[-1:] == [("agent", "You said: wrap up now")])
+        assert "wrap up" not in repr(records)
+        await call.code("aclose")
+        await call.stands(Health.CLOSED)
+        late = await act(Action.SAY_TO_AGENT, "wrap up now")
+        assert (late.outcome, late.sent) == (Outcome.REFUSED, False)
+
+
+async def test_a_read_only_dashboard_looks_in_and_does_nothing(
+    lab_server: LabServer, lab_worker: LabWorker, room_name: str
+) -> None:
+    async with calling(lab_server, lab_worker, room_name, read_only=True) as call:
         inspection = call.open()
         await call.stands(Health.ANSWERING)
-        await inspection.set_audio(speaks=False)
-        await inspection.set_audio(hears=False)
-        await eventually(lambda: (call.view.hears, call.view.speaks) == (False, False))
-        await inspection.set_audio(hears=True, speaks=True)
-        await eventually(lambda: (call.view.hears, call.view.speaks) == (True, True))
-        await inspection.say("wrap up now")
-        await eventually(lambda: texts(call.said)[-1] == ("agent", "You said: wrap up now"))
-    async with calling(lab_server, lab_worker, f"{room_name}-2", read_only=True) as call:
-        inspection = call.open()
-        await call.stands(Health.ANSWERING)
-        with pytest.raises(ReadOnlyError):
-            await inspection.say("wrap up now")
-        with pytest.raises(ReadOnlyError):
-            await inspection.set_audio(speaks=False)
-        await asyncio.to_thread(lab_server.delete_room, f"{room_name}-2")
+        control, _ = in_hand(call)
+        sid = call.room.agents[0].participant.sid
+        for action in (Action.SILENCE_AGENT, Action.DEAFEN_AGENT, Action.SAY_TO_AGENT):
+            record = await control.carry_out(plan(action, call.room, sid, time.time(), text="wrap up now"))
+            assert (record.outcome, record.sent) == (Outcome.REFUSED, False)
+        inspection.refresh_rtc_stats()
+        await eventually(lambda: call.view.rtc)
+        assert texts(call.said) == [("handoff", "receptionist has the session")]
 
 
 WATCHING = """

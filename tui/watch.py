@@ -181,7 +181,7 @@ class Watch:
         agent = room.agent(agent_sid)
         if self.inspector is None or agent is None:
             return None
-        return self.inspector.open(room, agent.participant, on_view)
+        return self.inspector.open(room, agent, on_view)
 
     def wake(self, room_sid: str | None = None, *, insist: bool = False) -> None:
         """Poll now, this room first if one is given; a failing server is asked before its time only on insistence."""

@@ -5,14 +5,16 @@
 AGENT_NAME sets explicit dispatch, LAB_HELPER=0 leaves the lk-tui helper out. A room's metadata, a JSON object, may say
 when the helper is called: {"supervise": "first" | "connected" | "last"}, which is before connecting and before the
 session starts (as without metadata), between the two, or after both; and that its agent has a model, which fails
-whenever it is asked, {"llm": "broken"}, or follows the script of `tests/lab/scripted.py`, {"llm": "scripted"}.
+whenever it is asked, {"llm": "broken"}, or follows the script of `tests/lab/scripted.py`, {"llm": "scripted"}, in
+writing or, with {"voice": "scripted"}, aloud.
 
 It prints one JSON object a line for what only the agent's process knows: see `say`. RPC methods of its own let a test
 make the agent's *code* act: `lab.aclose` closes the session, `lab.shutdown` calls ctx.shutdown(payload), `lab.fail`
 ends the session by errors that say the payload, `lab.reply` asks the model for so many replies as the payload says,
 `lab.jam` makes every later attempt to close the session hang, `lab.block` holds up its event loop for so many seconds
-as the payload says, `lab.hear` has a user say the payload, of which an interim transcript comes first, `lab.flood` has
-so many interim transcripts come as the first number in the payload says, so many of them a second as the second.
+as the payload says, `lab.audio` has it say whether its audio input and output are on, `lab.hear` has a user say the
+payload, of which an interim transcript comes first, `lab.flood` has as many interim transcripts come as the first
+number in the payload says, so many of them a second as the second.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ from typing import Any
 from livekit import agents, rtc
 from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
+    NOT_GIVEN,
     Agent,
     AgentSession,
     APIConnectionError,
@@ -37,7 +40,7 @@ from livekit.agents import (
 from livekit.agents.llm import LLM, ChatContext, LLMError, LLMStream, Tool
 from livekit.agents.voice import room_io
 
-from tests.lab.scripted import Receptionist, ScriptedLLM
+from tests.lab.scripted import Receptionist, ScriptedLLM, ScriptedTTS
 from tui import agent as lk_tui
 
 # AgentSession closes at the fourth (max_unrecoverable_errors=3).
@@ -45,7 +48,8 @@ _FATAL_ERRORS = 4
 
 
 def say(event: str, room: str, **details: object) -> None:
-    """`{"event", "room", …}`: ready (identity, pid), close (reason, error), disconnected and shutdown (reason)."""
+    """`{"event", "room", …}`: ready (identity, pid), close (reason, error), disconnected and shutdown (reason), audio
+    (hears, speaks)."""
     # One write a line: several job processes share the file.
     sys.stdout.write(json.dumps({"event": event, "room": room, **details}) + "\n")
     sys.stdout.flush()
@@ -77,7 +81,10 @@ async def entrypoint(ctx: JobContext) -> None:
     asked: dict[str, str] = json.loads(ctx.job.room.metadata or "{}")
     script = asked.get("llm") == "scripted"
     model = {"broken": BrokenLLM, "scripted": ScriptedLLM}.get(asked.get("llm", ""))
-    session: AgentSession[None] = AgentSession(llm=model()) if model is not None else AgentSession()
+    aloud = asked.get("voice") == "scripted"
+    session: AgentSession[None] = AgentSession(
+        llm=model() if model is not None else NOT_GIVEN, tts=ScriptedTTS() if aloud else NOT_GIVEN
+    )
     closing: set[asyncio.Task[None]] = set()
 
     @session.on("close")
@@ -100,8 +107,9 @@ async def entrypoint(ctx: JobContext) -> None:
     if when == "connected":
         lk_tui.supervise(ctx, session)
     agent = Receptionist() if script else Agent(instructions="You answer the phone.")
-    # What would be said aloud needs a voice: the script's is text.
-    await session.start(agent=agent, room=ctx.room, room_options=room_io.RoomOptions(audio_output=not script))
+    # Without a voice, what is to be said aloud is never said.
+    options = room_io.RoomOptions(audio_output=aloud or not script)
+    await session.start(agent=agent, room=ctx.room, room_options=options)
     if when == "last":
         lk_tui.supervise(ctx, session)
 
@@ -142,6 +150,10 @@ async def entrypoint(ctx: JobContext) -> None:
             )
         return ""
 
+    async def audio(_: rtc.RpcInvocationData) -> str:
+        say("audio", name, hears=session.input.audio_enabled, speaks=session.output.audio_enabled)
+        return ""
+
     async def flood(call: rtc.RpcInvocationData) -> str:
         how_many, a_second = map(int, call.payload.split())
         closing.add(asyncio.create_task(pour(how_many, a_second)))
@@ -154,7 +166,7 @@ async def entrypoint(ctx: JobContext) -> None:
             words = UserInputTranscribedEvent(transcript=f"word {number}", is_final=number == how_many - 1)
             session.emit("user_input_transcribed", words)
 
-    for method in (aclose, shutdown, fail, reply, jam, block, hear, flood):
+    for method in (aclose, shutdown, fail, reply, jam, block, hear, audio, flood):
         ctx.room.local_participant.register_rpc_method(f"lab.{method.__name__}", method)
     say("ready", name, identity=ctx.room.local_participant.identity, pid=os.getpid())
 

@@ -1,4 +1,4 @@
-"""A conversation without a model: an `llm.LLM` that follows a script, the tools it calls, and a colleague for handoffs.
+"""A conversation without a model: an LLM that follows a script, a voice that is silent, tools, and a colleague.
 
 What the user says decides: `order 7` has the order looked up (a tool that works), `book` has a table booked (a tool
 that raises), `wait 3` takes three seconds in a tool, `colleague` hands over to another agent. All else is repeated.
@@ -9,7 +9,7 @@ import json
 import uuid
 from typing import Any
 
-from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, Agent, APIConnectOptions, RunContext, function_tool
+from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, Agent, APIConnectOptions, RunContext, function_tool, tts
 from livekit.agents.llm import (
     LLM,
     ChatChunk,
@@ -22,6 +22,8 @@ from livekit.agents.llm import (
     LLMStream,
     Tool,
 )
+
+_SAMPLE_RATE = 24_000
 
 
 class ScriptedLLM(LLM[Any]):
@@ -79,6 +81,36 @@ def _answer(said: str) -> ChoiceDelta:
 def _call(tool: str, **arguments: object) -> ChoiceDelta:
     call = FunctionToolCall(name=tool, arguments=json.dumps(arguments), call_id=uuid.uuid4().hex)
     return ChoiceDelta(role="assistant", tool_calls=[call])
+
+
+class ScriptedTTS(tts.TTS[Any]):
+    """Speaks silence, a tenth of a second for each word."""
+
+    def __init__(self) -> None:
+        super().__init__(capabilities=tts.TTSCapabilities(streaming=False), sample_rate=_SAMPLE_RATE, num_channels=1)
+
+    @property
+    def model(self) -> str:
+        return "voice-1"
+
+    @property
+    def provider(self) -> str:
+        return "lab"
+
+    def synthesize(
+        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.ChunkedStream:
+        return _Speech(tts=self, input_text=text, conn_options=conn_options)
+
+
+class _Speech(tts.ChunkedStream):
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        output_emitter.initialize(
+            request_id=uuid.uuid4().hex, sample_rate=_SAMPLE_RATE, num_channels=1, mime_type="audio/pcm"
+        )
+        tenths = len(self._input_text.split())
+        output_emitter.push(bytes(2 * _SAMPLE_RATE // 10 * tenths))
+        output_emitter.flush()
 
 
 class Colleague(Agent):

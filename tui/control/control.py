@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from tui.control.close_session import close_session
 from tui.control.delete_room import delete_room
 from tui.control.dispatch_agent import dispatch_agent
+from tui.control.inside_session import say_to_agent, switch_audio
 from tui.control.kick import kick
 from tui.control.names import RoomsByName
 from tui.control.plan import Plan
@@ -22,6 +23,7 @@ from tui.control.shut_down_job import shut_down_job
 from tui.control.tear_down import tear_down
 from tui.control.work import Work
 from tui.gateway.client import Gateway
+from tui.gateway.inspector import Inspector
 from tui.model.action import Action, ActionRecord, Batch, Outcome, Target
 from tui.model.patience import Patience
 from tui.model.signs import Kick, Kicks
@@ -46,8 +48,12 @@ class Control:
         *,
         patience: Patience = Patience(),  # noqa: B008 - immutable
         clock: Callable[[], float] = time.time,
+        inspector: Inspector | None = None,
     ) -> None:
         self._gateway = gateway
+        self._inspector = inspector
+        if inspector is not None:
+            inspector.on_open = self._note_inspection
         self._names = RoomsByName(gateway)
         self._operator = operator
         self._publish_outside = publish
@@ -143,11 +149,17 @@ class Control:
     async def _ending(self, plan: Plan, progress: Progress, only_watching: Callable[[], None]) -> Ending:
         if plan.blocked:
             return Ending(Outcome.REFUSED, f"{plan.blocked} Nothing was sent.", plan.offers)
-        work = Work(self._gateway, self._names, plan, progress, self._patience, only_watching)
+        work = Work(self._gateway, self._names, plan, progress, self._patience, only_watching, self._inspector)
         try:
             match plan.action:
                 case Action.DISPATCH_AGENT:
                     return await dispatch_agent(work)
+                case Action.INSPECT_SESSION:
+                    return Ending(Outcome.REFUSED, "nothing is to be done: it is looked into, or it is not")
+                case Action.SILENCE_AGENT | Action.UNSILENCE_AGENT | Action.DEAFEN_AGENT | Action.UNDEAFEN_AGENT:
+                    return await switch_audio(work)
+                case Action.SAY_TO_AGENT:
+                    return await say_to_agent(work)
                 case Action.CLOSE_SESSION:
                     return await close_session(work)
                 case Action.SHUT_DOWN_JOB:
@@ -168,6 +180,11 @@ class Control:
             if ended is not None:
                 del self._records[ended]
         self._publish_outside(record)
+
+    def _note_inspection(self, target: Target) -> None:
+        """Who looks into a session reads what people say to an agent: that this was done is kept, not what was read."""
+        record = ActionRecord(next(self._ids), Action.INSPECT_SESSION, target, self._operator, self._clock())
+        Progress(record, self._publish, self._clock).end(Ending(Outcome.CONFIRMED, "looked into its session"))
 
     def _note_kick(self, target: Target, who: Name) -> None:
         key = (target.room_sid, who.raw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tui.control.sentences import (
     all_disconnected,
@@ -20,6 +20,8 @@ from tui.model.phrases import count, who_counts
 from tui.model.room import Agent, Dispatch, Participant, Room, SessionState
 from tui.model.text import safe_text
 
+SAID_SHOWN = 400
+"""Characters shown of what is to be said to an agent."""
 LISTED_LATE_S = 5.0
 """LiveKit lists a dispatch's jobs up to so many seconds late."""
 
@@ -31,7 +33,7 @@ class Plan:
     `effects` say what will happen to whom, `warnings` what may go wrong. `blocked` says why it can't be done at all,
     and then there is nothing to confirm; `offers` are alternatives. `checked_at` is when the data behind it was read
     (seconds since 1970, None: never). `agents` are those the action ends, `dispatch` (with the jobs it had) is the one
-    to delete, None where the helper is asked instead; `agent_name` is the raw name to dispatch.
+    to delete, None where the helper is asked instead; `agent_name` is the raw name to dispatch, `text` what is said.
     """
 
     action: Action
@@ -46,6 +48,7 @@ class Plan:
     agents: tuple[Agent, ...] = ()
     dispatch: Dispatch | None = None
     agent_name: str = ""
+    text: str = ""
 
 
 def plan(
@@ -56,15 +59,27 @@ def plan(
     *,
     agent_name: str = "",
     by_dispatch: bool = False,
+    text: str = "",
 ) -> Plan:
     """What `action` on this room, or on the selected participant in it, would do; `now` is seconds since 1970.
 
     `agent_name` is the (raw) name to dispatch, empty for an automatic agent. `by_dispatch` shuts a job down by deleting
-    its dispatch although the agent runs the helper: for a helper that was asked in vain.
+    its dispatch although the agent runs the helper: for a helper that was asked in vain. `text` is
+    what is said to the agent.
     """
     match action:
         case Action.DISPATCH_AGENT:
             return _dispatch_agent(room, now, agent_name)
+        case (
+            Action.INSPECT_SESSION
+            | Action.SILENCE_AGENT
+            | Action.UNSILENCE_AGENT
+            | Action.DEAFEN_AGENT
+            | Action.UNDEAFEN_AGENT
+            | Action.SAY_TO_AGENT
+        ):
+            agent = _agent_meant(action, room, participant_sid)
+            return agent if isinstance(agent, Plan) else _inside(action, room, agent, text)
         case Action.CLOSE_SESSION:
             agent = _agent_meant(action, room, participant_sid)
             return agent if isinstance(agent, Plan) else _close_session(room, agent)
@@ -101,6 +116,37 @@ def _dispatch_agent(room: Room, now: float, agent_name: str) -> Plan:
         if name and order.agent_name.raw == agent_name and not order.jobs and old:
             warnings.append(f"An earlier dispatch of that name, {order.id}, has no job: it found no worker.")
     return _plan(Action.DISPATCH_AGENT, room, effects, warnings, agent_name=agent_name)
+
+
+def _inside(action: Action, room: Room, agent: Agent, text: str) -> Plan:
+    """What is done from within a session: it goes on, and everybody stays."""
+    name, of = agent.name, agent.participant
+    if action is Action.INSPECT_SESSION:
+        return _blocked(action, room, "Looking inside a session changes nothing: there is nothing to confirm.", (), of)
+    if agent.facts.session is SessionState.CLOSED:
+        return _blocked(action, room, f"{name}'s session is closed: nothing can be done inside it.", (), of)
+    if action is Action.SAY_TO_AGENT and not text.strip():
+        return _blocked(action, room, f"Nothing is written that could be said to {name}.", (), of)
+    effects = {
+        Action.SILENCE_AGENT: [
+            f"Nobody hears {name} any more: its session's audio output is switched off.",
+            "It goes on listening, and answers in text.",
+        ],
+        Action.UNSILENCE_AGENT: [f"{name} is heard again: its session's audio output is switched on."],
+        Action.DEAFEN_AGENT: [
+            f"{name} hears nobody any more: its session's audio input is switched off.",
+            "It may go on talking.",
+        ],
+        Action.UNDEAFEN_AGENT: [f"{name} hears again: its session's audio input is switched on."],
+        Action.SAY_TO_AGENT: [
+            f"{name}'s session takes this for the user's words: {safe_text(text, SAID_SHOWN)}",
+            "What it is saying now is cut off, and it answers. Everybody in the room hears the answer.",
+        ],
+    }[action]
+    lasts = action in (Action.SILENCE_AGENT, Action.DEAFEN_AGENT)
+    warnings = ["It lasts until it is taken back, also after lk-tui has ended."] if lasts else []
+    made = _plan(action, room, effects, warnings, participant=of, agents=(agent,))
+    return replace(made, text=text)
 
 
 def _close_session(room: Room, agent: Agent) -> Plan:

@@ -112,6 +112,8 @@ def _effects(action: Action, plans: Sequence[Plan], rooms: dict[str, Room]) -> I
             name = safe_text(plans[0].agent_name)
             which = f"named {name}" if name else "without an agent name"
             yield f"A worker {which} is asked for an agent, for each of {count(len(hit), 'room')}."
+        case inside:
+            yield f"{capital(inside.value)}, in {count(len(hit), 'room')}: only where the session is looked into."
 
 
 def _shut_down_effects(plans: Sequence[Plan], hit: Sequence[Room]) -> Iterator[str]:

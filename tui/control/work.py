@@ -19,6 +19,7 @@ from tui.gateway.errors import (
     RateLimitedError,
     ReadOnlyError,
 )
+from tui.gateway.inspector import Inspector
 from tui.model.action import Action, Outcome, Target
 from tui.model.patience import Patience
 from tui.model.room import Participant, Room
@@ -65,8 +66,11 @@ class Work:
         progress: Progress,
         patience: Patience,
         only_watching: Callable[[], None] = lambda: None,
+        inspector: Inspector | None = None,
     ) -> None:
         self.gateway = gateway
+        self.inspector = inspector
+        """the sessions that are looked into, if any can be"""
         self.plan = plan
         self.progress = progress
         self.patience = patience

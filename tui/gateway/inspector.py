@@ -21,7 +21,8 @@ from livekit.protocol.agent_pb import agent_session as pb
 from tui.gateway import agent_session
 from tui.gateway.errors import AgentNotAnsweringError, AgentRefusedError, ReadOnlyError
 from tui.gateway.observer import Line, Observers
-from tui.model.room import Participant, Room, SessionState
+from tui.model.action import Target
+from tui.model.room import Agent, Participant, Room, SessionState
 from tui.model.session import (
     AudioSet,
     EntriesTold,
@@ -67,6 +68,8 @@ class Inspector:
         self._read_only = read_only
         self._clock = clock
         self._open: dict[str, Inspection] = {}
+        self.on_open: Callable[[Target], None] = lambda _: None
+        """called with every agent whose session is opened"""
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,20 +80,20 @@ class Inspector:
         for inspection in tuple(self._open.values()):
             inspection.close()
 
-    def open(self, room: Room, agent: Participant, on_view: Callable[[SessionView], None]) -> Inspection:
+    def open(self, room: Room, agent: Agent, on_view: Callable[[SessionView], None]) -> Inspection:
         """Look into this agent's session. One that is open already is closed: there is one view of each."""
-        if (before := self._open.get(agent.sid)) is not None:
+        who = agent.participant
+        if (before := self._open.get(who.sid)) is not None:
             before.close()
 
         def closed() -> None:
-            if self._open.get(agent.sid) is inspection:
-                del self._open[agent.sid]
+            if self._open.get(who.sid) is inspection:
+                del self._open[who.sid]
 
-        inspection = Inspection(
-            room, agent, on_view, closed, self._answers, read_only=self._read_only, clock=self._clock
-        )
-        self._open[agent.sid] = inspection
+        inspection = Inspection(room, who, on_view, closed, self._answers, read_only=self._read_only, clock=self._clock)
+        self._open[who.sid] = inspection
         inspection.start(self._observers)
+        self.on_open(Target(room.name, room.sid, who.identity, who.sid, agent.name))
         return inspection
 
     def of(self, agent_sid: str) -> Inspection | None:

@@ -11,9 +11,15 @@ from tui.model.text import Name
 
 
 class Action(StrEnum):
-    """The six actions, weakest first, and the remedy."""
+    """The remedy, what is done inside a session, and the six actions; weakest first."""
 
     DISPATCH_AGENT = "dispatch agent"
+    INSPECT_SESSION = "inspect session"
+    UNSILENCE_AGENT = "unsilence agent"
+    SILENCE_AGENT = "silence agent"
+    UNDEAFEN_AGENT = "undeafen agent"
+    DEAFEN_AGENT = "deafen agent"
+    SAY_TO_AGENT = "say to agent"
     CLOSE_SESSION = "close session"
     SHUT_DOWN_JOB = "shut down job"
     KICK = "kick"
@@ -22,6 +28,18 @@ class Action(StrEnum):
 
 
 ENDS_ROOM = frozenset({Action.DELETE_ROOM, Action.TEAR_DOWN})
+
+INSIDE = frozenset(
+    {
+        Action.INSPECT_SESSION,
+        Action.UNSILENCE_AGENT,
+        Action.SILENCE_AGENT,
+        Action.UNDEAFEN_AGENT,
+        Action.DEAFEN_AGENT,
+        Action.SAY_TO_AGENT,
+    }
+)
+"""Actions on an agent's session from within: they need it to be looked into, and end nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from tui.model.action import Action, ActionRecord
+from tui.model.action import INSIDE, Action, ActionRecord
 from tui.model.causes import Cause, Verdict, judge
 from tui.model.changes import changes
 from tui.model.evidence import Evidence, Fact, Sighting, Source
@@ -320,6 +320,7 @@ def _explains(record: ActionRecord, event: CloseEvent) -> bool:
     return (
         record.sent
         and record.action is not Action.DISPATCH_AGENT
+        and record.action not in INSIDE
         and target.room_sid == event.room_sid
         and target.participant_sid in ("", event.participant_sid)
         and record.at - _CLOCKS_S <= event.seen <= _last_step(record) + RELEVANT_S

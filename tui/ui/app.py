@@ -137,6 +137,7 @@ class Supervisor(App[None]):
                         self._publish_record,
                         patience=self._config.patience,
                         clock=self._clock,
+                        inspector=watch.inspector,
                     )
                     self.main.take_remembered(watch.remembered_actions)
                     try:
