@@ -22,8 +22,8 @@ from tui.history.store import History
 from tui.model.action import ENDS_ROOM, ActionRecord, Outcome
 from tui.model.closes import CloseBook, CloseEvent
 from tui.model.collapse import Collapse, collapse
-from tui.model.evidence import Sighting, SourceStatus
-from tui.model.room import Room
+from tui.model.evidence import Evidence, Fact, Sighting, Source, SourceStatus
+from tui.model.room import Agent, Participant, Room
 from tui.model.session import SessionView
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name
@@ -103,7 +103,7 @@ class Watch:
             else None
         )
         self.inspector = (
-            Inspector(self._observers, self._answers, read_only=read_only, clock=clock)
+            Inspector(self._observers, self._answers, self._take_health, read_only=read_only, clock=clock)
             if self._observers is not None and sources.inspect
             else None
         )
@@ -208,6 +208,14 @@ class Watch:
         self._on_snapshot(replace(snapshot, collapse=self._collapse))
         self._grown(grown)
 
+    def _take_health(self, room: Room, agent: Participant, closed_since: float | None) -> None:
+        """What a look into a session found out: a close is evidence, an answer takes back that it was closed."""
+        if closed_since is None:
+            self._poller.take_session(room.sid, agent.sid, None)
+        else:
+            closed = Evidence(closed_since, Source.OBSERVER, Fact.SESSION_CLOSED)
+            self._take_sighting(Sighting(room.name, room.sid, (closed,), Agent(agent)))
+
     def _look_inside(self, snapshot: Snapshot) -> None:
         if self.inspector is None or self._observers is None:
             return
@@ -227,6 +235,10 @@ class Watch:
         self._ended_here &= now.rooms.keys()
 
     def _take_sighting(self, sighting: Sighting) -> None:
+        if sighting.agent is not None:
+            for piece in sighting.evidence:
+                if piece.source is Source.OBSERVER and piece.fact is Fact.SESSION_CLOSED:
+                    self._poller.take_session(sighting.room_sid, sighting.agent.participant.sid, piece.at)
         self._grown(self._book.absorb_sighting(sighting))
 
     def _grown(self, events: Sequence[CloseEvent]) -> None:

@@ -37,8 +37,11 @@ from tui.model.text import Name, safe_text
 
 PING_EVERY_S = 0.5
 """Between two questions to a session that is looked into."""
-UNANSWERED_S = 0.3
-"""How long a question may go unanswered before the agent's process is asked; a session on loopback takes 10 ms."""
+UNANSWERED_S, LONGEST_UNANSWERED_S = 0.3, 3.0
+"""How long a question may go unanswered before the agent's process is asked: three times as long as the slowest of the
+latest answers took, but no less, nor more, than this. A session on loopback takes 10 ms."""
+SURE_S = 1.5
+"""How long a session must have been closed until it is told elsewhere: by then it would have spoken up again."""
 STARTING_S = 3.0
 """How long an agent that never answered may take to, before it is taken for one that can't."""
 VIEW_EVERY_S = 0.1
@@ -50,6 +53,8 @@ TELL = ("get_session_state", "get_agent_info", "get_framework_info", "get_sessio
 
 Answers = Callable[[Room, Name], Awaitable[bool]]
 """Whether a participant's process answers; raises where that can't be known."""
+FoundOut = Callable[[Room, Participant, float | None], None]
+"""Told since when an agent's session has been closed, None if it answers after that was told."""
 
 
 class Inspector:
@@ -59,11 +64,13 @@ class Inspector:
         self,
         observers: Observers,
         answers: Answers,
+        found_out: FoundOut,
         *,
         read_only: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._observers = observers
+        self._found_out = found_out
         self._answers = answers
         self._read_only = read_only
         self._clock = clock
@@ -90,7 +97,16 @@ class Inspector:
             if self._open.get(who.sid) is inspection:
                 del self._open[who.sid]
 
-        inspection = Inspection(room, who, on_view, closed, self._answers, read_only=self._read_only, clock=self._clock)
+        inspection = Inspection(
+            room,
+            who,
+            on_view,
+            closed,
+            self._answers,
+            self._found_out,
+            read_only=self._read_only,
+            clock=self._clock,
+        )
         self._open[who.sid] = inspection
         inspection.start(self._observers)
         self.on_open(Target(room.name, room.sid, who.identity, who.sid, agent.name))
@@ -123,6 +139,7 @@ class Inspection:
         on_view: Callable[[SessionView], None],
         on_close: Callable[[], None],
         answers: Answers,
+        found_out: FoundOut,
         *,
         read_only: bool,
         clock: Callable[[], float],
@@ -132,6 +149,7 @@ class Inspection:
         self._on_view = on_view
         self._on_close = on_close
         self._answers = answers
+        self._found_out = found_out
         self._read_only = read_only
         self._clock = clock
         self._book = SessionBook(room.sid, agent.sid)
@@ -145,10 +163,12 @@ class Inspection:
         self._joined = asyncio.Event()
         self._joined_at = -math.inf
         self._spoke = asyncio.Event()
-        self._unanswered = False
-        """whether nothing came since it was asked last"""
+        """set if anything came since it was asked last"""
         self._answered = False
         """whether anything ever came"""
+        self._asked_at = -math.inf
+        self._patience = UNANSWERED_S
+        self._told_closed = False
 
     @property
     def view(self) -> SessionView:
@@ -234,7 +254,8 @@ class Inspection:
 
     def on_joined(self) -> None:
         """Ask for all that it can tell."""
-        self._joined_at = time.monotonic()
+        self._joined_at = self._asked_at = time.monotonic()
+        self._spoke.clear()
         self._joined.set()
         for kind in TELL:
             self._ask(kind)
@@ -246,9 +267,15 @@ class Inspection:
             told.ParseFromString(message)
         except DecodeError:
             return
-        self._unanswered, self._answered = False, True
+        if not self._spoke.is_set() and self._book.view.health is not Health.HUNG:
+            trip = time.monotonic() - self._asked_at
+            self._patience = min(max(UNANSWERED_S, 3 * trip, 0.9 * self._patience), LONGEST_UNANSWERED_S)
+        self._answered = True
         self._spoke.set()
         self._stand(Health.ANSWERING)
+        if self._told_closed:
+            self._told_closed = False
+            self._found_out(self.room, self.agent, None)
         handed_over = False
         for event in agent_session.events(told, self._clock()):
             self._take(event)
@@ -300,13 +327,16 @@ class Inspection:
                 # Each question in vain is logged by the agent. One that speaks of itself is asked again.
                 self._spoke.clear()
                 await self._spoke.wait()
-            self._unanswered = True
+            self._spoke.clear()
+            self._asked_at = time.monotonic()
             self._ask("ping")
-            await asyncio.sleep(UNANSWERED_S)
-            if self._unanswered:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._spoke.wait()
+            except TimeoutError:
                 await self._find_out()
             else:
-                await asyncio.sleep(PING_EVERY_S - UNANSWERED_S)
+                await asyncio.sleep(max(0.0, self._asked_at + PING_EVERY_S - time.monotonic()))
 
     async def _find_out(self) -> None:
         """Ask the process of an agent whose session doesn't answer, and judge by that."""
@@ -316,12 +346,16 @@ class Inspection:
         except Exception:  # noqa: BLE001 - whatever kept us from asking, it proves nothing
             await asyncio.sleep(PING_EVERY_S)
             return
-        if not self._unanswered or not self._joined.is_set() or self._book.view.health is Health.GONE:
+        if self._spoke.is_set() or not self._joined.is_set() or self._book.view.health is Health.GONE:
             return
         if not answers:
             self._stand(Health.HUNG, at=asked_at)
         elif self._answered or self._is_known_closed():
             self._stand(Health.CLOSED, at=asked_at)
+            await asyncio.sleep(SURE_S)
+            if self._book.view.health is Health.CLOSED:
+                self._told_closed = True
+                self._found_out(self.room, self.agent, asked_at)
         elif time.monotonic() - self._joined_at >= STARTING_S:
             self._stand(Health.UNSUPPORTED)
         else:

@@ -133,6 +133,12 @@ class Poller:
             if room_sid == self._schedule.opened or room_sid in self._schedule.visible:
                 self._hurry()
 
+    def take_session(self, room_sid: str, agent_sid: str, closed_since: float | None) -> None:
+        """Take in that this agent's session has been closed since then, None if it answers after all."""
+        if (room := self._rooms.get(room_sid)) is not None:
+            self._rooms[room_sid] = carry.with_session(room, agent_sid, closed_since)
+            self.touch(room_sid)
+
     def wake(self, room_sid: str | None = None, *, insist: bool = False) -> None:
         """Poll now, this room first if one is given. Many calls make one poll.
 

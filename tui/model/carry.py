@@ -81,6 +81,16 @@ def with_probe(room: Room, agent_sid: str, *, answered_at: float | None, silent_
     return replace(room, participants=tuple(now if one is was else one for one in room.participants or ()))
 
 
+def with_session(room: Room, agent_sid: str, closed_since: float | None) -> Room:
+    """`room` with what an observer found out of this agent's session: since when it has been closed, None if it
+    answers. The same object where that is nothing new, or the agent is gone."""
+    was = room.participant(agent_sid)
+    if was is None or was.agent is None or was.agent.closed_since == closed_since:
+        return room
+    now = replace(was, agent=replace(was.agent, closed_since=closed_since))
+    return replace(room, participants=tuple(now if one is was else one for one in room.participants or ()))
+
+
 def with_trouble(room: Room, trouble: str) -> Room:
     """`room` with why its newest reading failed, or with none; the same object if that is nothing new."""
     return room if room.trouble == trouble else replace(room, trouble=trouble)
@@ -121,6 +131,7 @@ def _continued(was: Participant | None, now: Participant, at: float) -> Particip
                 state_since=known.state_since if known.state == now.agent.state else at,
                 answered_at=known.answered_at,
                 silent_since=known.silent_since,
+                closed_since=known.closed_since,
             )
         now = replace(now, agent=facts)
     return was if was is not None and was == now else now

@@ -217,6 +217,8 @@ def session_words(agent: Agent, now: float) -> str:
     if facts.close is not None:
         when = f" {age(now - facts.close.at)} ago" if facts.close.at is not None else ""
         return f"closed{when}, {facts.close.reason}" + (f", by {facts.close.by}" if facts.close.by else "")
+    if facts.closed_since is not None:
+        return f"closed {age(now - facts.closed_since)} ago, as its silence tells"
     if facts.helper:
         return facts.session.value
     return "not told (no helper)"

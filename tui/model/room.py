@@ -80,6 +80,9 @@ class AgentFacts:
 
     `answered_at` is when the agent's process last answered a probe, `silent_since` when the first of those was sent
     that it has left unanswered since; None where it never was, or answers.
+
+    `closed_since` is since when its session answers no more though its process does, as an observer in the room found
+    out: it has closed, whatever was published. None where it answers, or nobody in the room asks it.
     """
 
     name: str = ""
@@ -91,6 +94,12 @@ class AgentFacts:
     shutdown: CloseReport | None = None
     answered_at: float | None = None
     silent_since: float | None = None
+    closed_since: float | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether its session has closed, by its own word or by its silence."""
+        return self.session is SessionState.CLOSED or self.closed_since is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +196,10 @@ class Agent:
     @property
     def state(self) -> str:
         """One word for a screen: the session's end outranks the last published state; empty if nothing is known."""
-        if self.facts.session in (SessionState.CLOSED, SessionState.CLOSING):
-            return self.facts.session.value
+        if self.facts.closed:
+            return SessionState.CLOSED.value
+        if self.facts.session is SessionState.CLOSING:
+            return SessionState.CLOSING.value
         return self.facts.state
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tui.model.room import Agent, ParticipantState, Room, SessionState
+from tui.model.room import Agent, ParticipantState, Room
 
 
 class SignCode(StrEnum):
@@ -124,8 +124,8 @@ def _of_agent(agent: Agent, count: int, limits: Thresholds) -> Iterator[_Conditi
         # From then on, what it published last says nothing of it any more.
         silent_at = facts.silent_since + limits.silent_s
         yield Sign(SignCode.SILENT, facts.silent_since, agent.name, count), silent_at, math.inf
-    if facts.session is SessionState.CLOSED:
-        since = facts.close.at if facts.close is not None else None
+    if facts.closed:
+        since = facts.close.at if facts.close is not None else facts.closed_since
         begins = since + limits.closed_s if since is not None else -math.inf
         yield Sign(SignCode.CLOSED, since, agent.name), begins, silent_at
         return
