@@ -173,3 +173,15 @@ def test_the_same_trouble_again_is_nothing_new() -> None:
     room = carry.with_trouble(ROOM, "no answer")
     assert carry.with_trouble(room, "no answer") is room
     assert carry.with_trouble(room, "") == ROOM
+
+
+def test_that_a_session_has_closed_outlasts_a_reading_and_ends_when_it_answers() -> None:
+    room = carry.with_participants(ROOM, [agent("bot"), person("ann")], 10.0)
+    closed = carry.with_session(room, "PA_bot", 15.0)
+    assert carry.with_session(closed, "PA_bot", 15.0) is closed
+    assert closed.participant("PA_ann") is room.participant("PA_ann")
+    again = carry.with_participants(closed, [agent("bot", "thinking"), person("ann")], 20.0)
+    assert again.agents[0].facts.closed_since == 15.0
+    assert carry.with_session(again, "PA_bot", None).agents[0].facts.closed_since is None
+    assert carry.with_session(room, "PA_gone", 15.0) is room
+    assert carry.with_session(room, "PA_ann", 15.0) is room

@@ -113,8 +113,9 @@ async def calling(
     server: LabServer, worker: LabWorker, name: str, *, read_only: bool = False, observe: int = 0, aloud: bool = False
 ) -> AsyncIterator[Call]:
     metadata = json.dumps({"llm": "scripted", "voice": "scripted" if aloud else "none"})
+    orders = [api.RoomAgentDispatch(agent_name=worker.agent_name)] if worker.agent_name else []
     async with server.client() as livekit:
-        await livekit.room.create_room(api.CreateRoomRequest(name=name, metadata=metadata))
+        await livekit.room.create_room(api.CreateRoomRequest(name=name, metadata=metadata, agents=orders))
     connection = Connection(server.url, server.api_key, Secret(server.api_secret), "lab", "the lab")
     calls: list[Call] = []
 
@@ -242,14 +243,14 @@ async def test_the_agent_is_told_with_all_it_says_of_itself(
         await eventually(lambda: call.view.agent.instructions == "You know about refunds.")
 
 
-async def test_a_session_is_seen_to_close_within_a_second(
-    lab_server: LabServer, lab_worker: LabWorker, room_name: str
+async def test_a_session_is_seen_to_close_within_a_second_without_a_helper_too(
+    lab_server: LabServer, plain_worker: LabWorker, room_name: str
 ) -> None:
-    async with calling(lab_server, lab_worker, room_name) as call:
+    async with calling(lab_server, plain_worker, room_name) as call:
         call.open()
         await call.stands(Health.ANSWERING)
         await call.code("aclose")
-        await lab_worker.wait_for("close", room=room_name)
+        await plain_worker.wait_for("close", room=room_name)
         closed_at = time.monotonic()
         seen_at = await call.stands(Health.CLOSED)
         # Within one second, and one more for a machine where others want the processor too.
@@ -258,6 +259,7 @@ async def test_a_session_is_seen_to_close_within_a_second(
         await eventually(lambda: call.room.agents[0].facts.closed)
         assert call.room.agents[0].facts.state == "listening"
         assert call.room.agents[0].state == "closed"
+        assert call.room.agents[0].facts.helper == ""
         await eventually(lambda: call.watch.close_of(call.room.agents[0].participant.sid))
 
 

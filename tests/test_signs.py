@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.build import NOW, agent, person, room
-from tui.model.phrases import sign_words
+from tui.model.phrases import session_words, sign_words
 from tui.model.room import CloseReport, Kind, ParticipantState, Room, SessionState
 from tui.model.signs import WORST_FIRST, Kick, Sign, SignCode, Thresholds, next_change, signs
 
@@ -106,6 +106,15 @@ def test_a_closed_session_whose_agent_stays_is_a_sign_and_hides_its_last_state()
     )
     (found,) = signs(room("r", person(), closed), NOW, LIMITS)
     assert (found.code, found.since) == (SignCode.CLOSED, NOW - 360)
+
+
+def test_a_session_whose_silence_tells_that_it_closed_is_closed_whatever_it_published() -> None:
+    silent = agent(state="listening", session=SessionState.OPEN, closed_since=NOW - 360)
+    here = room("r", person(), silent)
+    (found,) = signs(here, NOW, LIMITS)
+    assert (found.code, found.since) == (SignCode.CLOSED, NOW - 360)
+    assert here.agents[0].state == "closed"
+    assert session_words(here.agents[0], NOW) == "closed 6m ago, as its silence tells"
 
 
 def test_two_agents_of_one_name_are_double() -> None:

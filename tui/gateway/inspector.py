@@ -350,6 +350,9 @@ class Inspection:
             return
         if not answers:
             self._stand(Health.HUNG, at=asked_at)
+        elif self._book.view.health is Health.HUNG:
+            # It has woken since its session was asked: that is asked once more.
+            self._stand(Health.CONNECTING)
         elif self._answered or self._is_known_closed():
             self._stand(Health.CLOSED, at=asked_at)
             await asyncio.sleep(SURE_S)
