@@ -73,7 +73,7 @@ CONVERSATION = (
     call(22, "book_courier", '{"order": 771, "when": "tomorrow"}', ToolStatus.FAILED, "no courier left for tomorrow"),
     said(24, EntryKind.ERROR, "APIStatusError: 429, too many requests", who="openai.LLM"),
     said(30, EntryKind.AGENT, "I can't find a courier for tomorrow. My colleague may have another way."),
-    said(31, EntryKind.HANDOFF, before="receptionist", after="dispatcher"),
+    said(31, EntryKind.HANDOFF, "receptionist hands over to dispatcher", before="receptionist", after="dispatcher"),
     call(33, "ask_the_workshop", '{"question": "who drives north tomorrow?"}', ToolStatus.RUNNING),
 )
 
@@ -88,7 +88,7 @@ BEFORE: tuple[SessionEvent, ...] = (
         (("allow_interruptions", "true"), ("max_tool_steps", "3"), ("user_away_timeout", "15.0")),
     ),
     AgentTold("receptionist", INSTRUCTIONS, ("look_up_order", "book_courier", "hand_over")),
-    FrameworkTold("livekit-agents (python)", "1.8.9"),
+    FrameworkTold("python", "1.8.9"),
     EntriesTold(CONVERSATION),
     AgentTold("dispatcher", INSTRUCTIONS, ("ask_the_workshop", "book_courier")),
     UsageTold(

@@ -70,7 +70,7 @@ async def test_now_says_what_it_does_with_what_and_what_it_used() -> None:
             r"used +llm gpt-4o: 12,204 in \(2,048",
             r"stt nova-3: 61.5 s of speech",
             r"in all +12,204 in",
-            r"sdk +livekit-agents \(python\) 1.8.9",
+            r"sdk +livekit-agents 1.8.9 \(python\)",
             r"job +AJ_agent-sales-88",
             r"dispatch +AD_sales-88 \(auto\)",
             r"worker +AW_1",
@@ -295,7 +295,7 @@ async def test_what_people_say_is_never_markup() -> None:
         said(1, EntryKind.USER, evil),
         said(2, EntryKind.ERROR, evil, who=evil),
         call(3, evil, evil, ToolStatus.FAILED, evil),
-        said(4, EntryKind.HANDOFF, before=evil, after=evil),
+        said(4, EntryKind.HANDOFF, evil, before=evil, after=evil),
     )
     events: tuple[SessionEvent, ...] = (EntriesTold(entries), HealthTold(NOW, Health.ANSWERING, evil))
     for size in ((120, 40), (80, 24), (40, 12)):

@@ -112,8 +112,7 @@ def entry_words(entry: Entry, now: float) -> Sequence[Said]:
         case EntryKind.TOOL if entry.tool is not None:
             return tuple(_tool_words(entry.tool, now))
         case EntryKind.HANDOFF:
-            before = f"{entry.before} hands over to " if entry.before else ""
-            return ((f"⇄ {before}{entry.after or entry.text}", Tone.OURS),)
+            return ((f"⇄ {entry.text}", Tone.OURS),)
         case EntryKind.INTERRUPTION:
             return ((f"‖ {entry.text or 'the user spoke into the words of the agent'}", Tone.NOTICE),)
         case EntryKind.ERROR:

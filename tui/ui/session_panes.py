@@ -116,7 +116,7 @@ def _now_lines(view: SessionView, now: float, *, folded: bool) -> Iterator[tuple
     if len(view.usage.models) > 1:
         yield "in all", usage_words(view.usage.total)
     if view.sdk:
-        yield "sdk", f"{view.sdk} {view.sdk_version}"
+        yield "sdk", f"livekit-agents {view.sdk_version} ({view.sdk})"
     if folded and view.options:
         yield "options", f"{len(view.options)}: Enter shows them"
 
