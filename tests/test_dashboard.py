@@ -14,6 +14,7 @@ from tui.model.room import Room
 from tui.model.snapshot import Snapshot
 from tui.ui.commands import COMMANDS, Group
 from tui.ui.dialogs import ChooseAgentDialog, ConfirmDialog, DetailDialog
+from tui.ui.session_screen import SessionScreen
 
 PANES = ("rooms", "participants", "agent-pane", "log")
 
@@ -95,9 +96,15 @@ async def test_enter_opens_and_escape_goes_back() -> None:
     async with on_pictures(rooms("alpha", "bravo")) as shown:
         await shown.press("j", "enter")
         assert shown.focused == "participants"
-        await shown.press("G", "enter")
+        await shown.press("g", "enter")
         await shown.wait_for(lambda: isinstance(shown.screen, DetailDialog))
-        for words in ("PA_agent-bravo", "AD_bravo", "frontdesk", "bravo  RM_bravo", "metadata"):
+        for words in ("PA_ann_bravo", "bravo  RM_bravo", "metadata"):
+            await shown.wait_for(words)
+        await shown.press("escape")
+        assert shown.focused == "participants"
+        await shown.press("G", "enter")
+        await shown.wait_for(lambda: isinstance(shown.screen, SessionScreen))
+        for words in ("PA_agent-bravo", "AD_bravo", "frontdesk"):
             await shown.wait_for(words)
         await shown.press("escape")
         assert shown.focused == "participants"

@@ -21,6 +21,7 @@ from tui.model.room import Participant, Room
 from tui.model.snapshot import Failure, FailureKind, Snapshot
 from tui.model.text import Name, safe_text
 from tui.ui.dialogs import ChooseAgentDialog
+from tui.ui.session_screen import SessionScreen
 
 HOSTILE = {
     "a closing tag": "[/foo]",
@@ -83,9 +84,9 @@ def pictures(text: str) -> tuple[Snapshot, Snapshot, Snapshot]:
 
 
 async def opened(shown: Dashboard, *keys: str) -> None:
-    """Press keys that open a dialog; it and all behind it must be harmless. Then close it."""
+    """Press keys that open a dialog or a session; it and all behind it must be harmless. Then close it."""
     await shown.press(*keys)
-    await shown.wait_for(lambda: isinstance(shown.screen, ModalScreen))
+    await shown.wait_for(lambda: isinstance(shown.screen, ModalScreen | SessionScreen))
     await shown.pilot.pause()
     shown.assert_harmless()
     await shown.press("escape")

@@ -13,6 +13,7 @@ from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
 from tests.lab.worker import LabWorker
 from tui.model.action import Action, Outcome
+from tui.ui.dialogs import SayDialog
 from tui.ui.session_screen import SessionScreen
 
 
@@ -64,7 +65,8 @@ async def test_a_conversation_is_read_as_it_happens_and_left_without_a_trace(
         async def left() -> bool:
             return await hidden(livekit, room_name) == 0
 
-        assert await eventually(left)
+        gone: bool = await eventually(left)
+        assert gone
 
 
 async def test_closing_the_session_from_inside_is_seen_there(
@@ -79,3 +81,37 @@ async def test_closing_the_session_from_inside_is_seen_there(
         await shown.confirm("x")
         await shown.wait_for("✗ gone")
         await shown.wait_for("What is shown is from before.")
+
+
+async def test_soft_hands_reach_the_agent_and_are_seen_to(
+    lab_server: LabServer, lab_worker: LabWorker, room_name: str
+) -> None:
+    async with inside(lab_server, lab_worker, room_name) as (shown, _, _alice):
+        await shown.press("t")
+        await shown.wait_for(lambda: isinstance(shown.screen, SayDialog))
+        await shown.type("order 7")
+        await shown.press("enter")
+        dialog = await shown.asked()
+        assert dialog.plan.action is Action.SAY_TO_AGENT
+        assert "takes this for the user's words: order 7" in shown.said
+        await shown.press("right", "enter")
+        await shown.wait_for("The tool says: order 7 is on its way")
+        await shown.wait_for(lambda: shown.app.records[-1].outcome is Outcome.CONFIRMED)
+
+        await shown.confirm("v")
+        await shown.wait_for("▲ voice off")
+        await shown.confirm("e")
+        await shown.wait_for("▲ voice and ears off")
+        await shown.confirm("V")
+        await shown.wait_for("▲ ears off")
+        await shown.confirm("E")
+        await shown.wait_for(lambda: "▲ ears off" not in shown.text)
+        done = [record.action for record in shown.app.records if record.outcome is Outcome.CONFIRMED]
+        assert done == [
+            Action.INSPECT_SESSION,
+            Action.SAY_TO_AGENT,
+            Action.SILENCE_AGENT,
+            Action.DEAFEN_AGENT,
+            Action.UNSILENCE_AGENT,
+            Action.UNDEAFEN_AGENT,
+        ]

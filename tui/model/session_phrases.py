@@ -244,9 +244,9 @@ def state_words(state: str, since: float | None, now: float) -> str:
 
 
 def audio_words(view: SessionView) -> str:
-    """What was switched off from here; nothing, where nothing was."""
-    off = [word for word, on in (("its voice", view.speaks), ("its ears", view.hears)) if on is False]
-    return f"{' and '.join(off)} silenced from here" if off else ""
+    """What was switched off from here: `voice and ears off`; nothing, where nothing was."""
+    off = [word for word, on in (("voice", view.speaks), ("ears", view.hears)) if on is False]
+    return f"{' and '.join(off)} off" if off else ""
 
 
 def rtc_values(samples: Sequence[RtcSample]) -> Iterator[tuple[str, str, Sequence[float]]]:

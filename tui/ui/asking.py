@@ -10,7 +10,7 @@ from tui.control.plan_many import ManyPlan, Marked, plan_many
 from tui.model.action import Action, ActionRecord
 from tui.model.phrases import count
 from tui.model.room import Room
-from tui.ui.dialogs import ChooseAgentDialog, ConfirmDialog
+from tui.ui.dialogs import ChooseAgentDialog, ConfirmDialog, SayDialog
 from tui.ui.many_dialogs import ConfirmManyDialog
 
 if TYPE_CHECKING:
@@ -25,9 +25,12 @@ class Asking:
         self._clock = clock
 
     def ask(self, action: Action, room: Room, participant_sid: str | None, *, by_dispatch: bool = False) -> None:
-        """Plan this action on exactly that, and have it confirmed; for a dispatch, have the agent chosen first."""
+        """Plan this action on exactly that, and have it confirmed; first what a dispatch or a word to an agent needs is
+        asked for."""
         if action is Action.DISPATCH_AGENT:
             self._choose_agent(room)
+        elif action is Action.SAY_TO_AGENT:
+            self._choose_words(room, participant_sid)
         else:
             self._confirm(plan(action, room, participant_sid, self._clock(), by_dispatch=by_dispatch))
 
@@ -80,6 +83,14 @@ class Asking:
 
         names, likely = self._agent_names([room])
         self._app.push_screen(ChooseAgentDialog(room.name.safe, names, likely), chosen)
+
+    def _choose_words(self, room: Room, participant_sid: str | None) -> None:
+        def chosen(text: str | None) -> None:
+            if text is not None:
+                self._confirm(plan(Action.SAY_TO_AGENT, room, participant_sid, self._clock(), text=text))
+
+        agent = room.agent(participant_sid or "")
+        self._app.push_screen(SayDialog(agent.name if agent is not None else "agent", room.name.safe), chosen)
 
     def _agent_names(self, rooms: Sequence[Room]) -> tuple[set[str], str]:
         """The raw agent names seen in this project, and the one that these rooms most likely need."""

@@ -11,7 +11,7 @@ from enum import Flag, StrEnum, auto
 
 from textual.binding import Binding, BindingType
 
-from tui.model.action import Action
+from tui.model.action import INSIDE, Action
 
 
 class Group(StrEnum):
@@ -84,8 +84,10 @@ _KEY_WORDS = {
 
 
 def _act(key: str, action: Action, short: str, bar: int, sentence: str) -> Command:
+    inside = action in INSIDE
+    group, on = (Group.SESSION, On.SESSION) if inside else (Group.ACT, On.BOTH)
     run = f"act('{action.value}')"
-    return Command(action.name.lower(), key, action.value, sentence, Group.ACT, run, action, bar, short)
+    return Command(action.name.lower(), key, action.value, sentence, group, run, action, bar, short, on)
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -191,6 +193,11 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("copy", "y", "copy", "Copy the selected name, or what was said.", Group.LOOK, "copy(False)"),
     Command("copy_id", "Y", "copy id", "Copy the selected SID.", Group.LOOK, "copy(True)"),
+    _act("t", Action.SAY_TO_AGENT, "say", 8, "Send the session a line of text as the user would: “wrap up now”."),
+    _act("v", Action.SILENCE_AGENT, "silence", 9, "Switch the agent's voice off; it goes on listening."),
+    _act("V", Action.UNSILENCE_AGENT, "", 0, "Give the agent its voice back."),
+    _act("e", Action.DEAFEN_AGENT, "deafen", 10, "Switch the agent's ears off; it may go on talking."),
+    _act("E", Action.UNDEAFEN_AGENT, "", 0, "Give the agent its ears back."),
     Command(
         "statistics",
         "n",
@@ -198,7 +205,7 @@ COMMANDS: tuple[Command, ...] = (
         "Ask for the statistics of the agent's connection, or stop asking: round trip, loss, jitter.",
         Group.SESSION,
         "statistics",
-        bar=9,
+        bar=13,
         on=On.SESSION,
     ),
     Command(

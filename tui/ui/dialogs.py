@@ -117,6 +117,37 @@ class ConfirmDialog(Confirmation[Action | None]):
         self.dismiss(self.plan.action if event.button.id == "confirm" else _offered(event.button))
 
 
+class SayDialog(ModalScreen[str | None]):
+    """A line of text for an agent's session. Answers it, to be confirmed, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", show=False)]
+
+    def __init__(self, agent: str, room: str) -> None:
+        super().__init__()
+        self._agent = agent
+        self._room = room
+
+    def compose(self) -> ComposeResult:
+        """To whom, and the line."""
+        with Vertical(id="dialog"):
+            yield Static(toned((f"To {self._agent}", Tone.STRONG), (f" in {self._room}, as its user", Tone.MUTED)))
+            yield Input(placeholder="what to say; Enter goes on to confirm it", id="words", compact=True)
+
+    def on_mount(self) -> None:
+        """Title and focus."""
+        self.query_one("#dialog").border_title = Content("Say to agent")
+        self.query_one("#words").focus()
+
+    def action_cancel(self) -> None:
+        """Nothing happens."""
+        self.dismiss(None)
+
+    @on(Input.Submitted)
+    def _written(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self.dismiss(event.value.strip())
+
+
 AUTOMATIC = ""
 """The agent name that stands for workers which take any room."""
 

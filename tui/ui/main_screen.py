@@ -164,7 +164,9 @@ class MainScreen(Screen[None]):
         """Actions went on or ended; what has ended is said in a toast, everything in the log."""
         self.log_pane.put(records)
         for record in records:
-            if record.batch is None and record.outcome is not Outcome.RUNNING:
+            # What was done by opening a session is on the screen; the log keeps it.
+            told = record.batch is None and record.action is not Action.INSPECT_SESSION
+            if told and record.outcome is not Outcome.RUNNING:
                 tell_ended(self.app, record)
         for batch_id in dict.fromkeys(record.batch.id for record in records if record.batch is not None):
             if (batch := self.log_pane.batch_record(batch_id)) is not None:

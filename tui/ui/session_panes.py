@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from tui.model.phrases import STATE_TONES, Tone, age, count
+from tui.model.phrases import STATE_TONES, Tone, age, count, shorten
 from tui.model.room import Agent, Room
 from tui.model.session import Health, SessionView
 from tui.model.session_phrases import (
@@ -40,26 +40,19 @@ class SessionHead(Widget):
         self._written = Content("")
 
     def show(self, room: Room, agent: Agent, view: SessionView, now: float) -> None:
-        """Say how it stands."""
+        """Say how it stands; what doesn't fit is left out from the end, and the room's name is cut."""
         since = f" {age(now - view.health_since)}" if view.health_since is not None else ""
-        glyph, tone = HEALTH_GLYPHS[view.health], HEALTH_TONES[view.health]
-        parts: list[tuple[str, Tone]] = [
+        states = ((word, state_words(state, at, now), state) for word, state, at in _sides(view) if state)
+        off = audio_words(view)
+        wanted: list[tuple[str, Tone]] = [
             (f" {agent.name}", Tone.STRONG),
-            (f" in {room.name.safe}  ", Tone.MUTED),
-            (f"{glyph} {HEALTH_NAMES[view.health]}{since}", tone),
+            (f" in {shorten(room.name.safe, max(12, self.size.width // 4))}", Tone.MUTED),
+            (f"  {HEALTH_GLYPHS[view.health]} {HEALTH_NAMES[view.health]}{since}", HEALTH_TONES[view.health]),
+            *([(f"  ▲ {off}", Tone.NOTICE)] if off else []),
+            *((f"  {word} {words}", _state_tone(view, state)) for word, words, state in states),
         ]
-        more: list[tuple[str, Tone]] = []
-        if view.agent_state:
-            more.append(
-                (f"  agent {state_words(view.agent_state, view.agent_since, now)}", _state_tone(view, view.agent_state))
-            )
-        if view.user_state:
-            more.append(
-                (f"  user {state_words(view.user_state, view.user_since, now)}", _state_tone(view, view.user_state))
-            )
-        if off := audio_words(view):
-            more.append((f"  ▲ {off}", Tone.NOTICE))
-        for part in more:
+        parts: list[tuple[str, Tone]] = []
+        for part in wanted:
             if sum(cell_len(text) for text, _ in (*parts, part)) <= self.size.width:
                 parts.append(part)
         content = toned(*parts)
@@ -103,7 +96,7 @@ def _now_lines(view: SessionView, now: float, *, folded: bool) -> Iterator[tuple
     yield "agent", state_words(view.agent_state, view.agent_since, now)
     yield "user", state_words(view.user_state, view.user_since, now)
     if off := audio_words(view):
-        yield "silenced", off
+        yield "switched", f"{off}, from here"
     current = view.agent
     took_over = f", took over {age(now - current.since)} ago" if current.since is not None else ""
     yield "current", (current.id or "not told") + took_over
@@ -175,6 +168,10 @@ def sparkline(values: Sequence[float], width: int) -> str:
     shown = values[-width:]
     top = max(shown, default=0.0)
     return "".join(_BARS[round(value / top * (len(_BARS) - 1)) if top else 0] for value in shown)
+
+
+def _sides(view: SessionView) -> Sequence[tuple[str, str, float | None]]:
+    return ("agent", view.agent_state, view.agent_since), ("user", view.user_state, view.user_since)
 
 
 def _state_tone(view: SessionView, state: str) -> Tone:
