@@ -129,7 +129,7 @@ class Agents:
     def stall(self, agent: Agent, seconds: float) -> None:
         """Its model does not answer: it is `thinking` for so long (longer than any turn lasts), and then goes on."""
         agent.stalled = True
-        agent.attributes["lk.agent.state"] = "thinking"
+        self._is_now(agent, "thinking")
         self._timeline.after(seconds, self._recover, agent)
 
     def _take(self, room: Room, dispatch: Dispatch, staff: Staff) -> None:
@@ -152,8 +152,12 @@ class Agents:
         if state == "thinking" and agent.room.emptied_at is not None:
             self._timeline.after(_ALONE_LOOK_S, self._turn, agent, state)
             return
-        agent.attributes["lk.agent.state"] = state
+        self._is_now(agent, state)
         self._timeline.after(self._rng.uniform(*_LASTS_S[state]), self._turn, agent, _TURN[state])
+
+    def _is_now(self, agent: Agent, state: str) -> None:
+        agent.attributes["lk.agent.state"] = state
+        agent.turns.append((self._timeline.now, state))
 
     def _recover(self, agent: Agent) -> None:
         agent.stalled = False

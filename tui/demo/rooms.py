@@ -157,13 +157,18 @@ class Participant:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Agent(Participant):
-    """An agent in a room. `helper`: whether it speaks docs/helper-protocol.md. `stalled` while it thinks for ever."""
+    """An agent in a room. `helper`: whether it speaks docs/helper-protocol.md. `stalled` while it thinks for ever.
+
+    `turns` are the states it went through, and since when; `inputs` is what an operator said to it, and when.
+    """
 
     dispatch: Dispatch
     helper: bool
     session: Session = Session.OPEN
     process: Process = Process.RUNNING
     stalled: bool = False
+    turns: list[tuple[float, str]] = field(default_factory=list)
+    inputs: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def is_serving(self) -> bool:

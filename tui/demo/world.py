@@ -94,6 +94,11 @@ class World:
             raise NotFoundError("participant does not exist")
         return participant
 
+    def agent(self, room_sid: str, sid: str) -> Agent | None:
+        """The agent of this SID in the room of that SID, if it is there."""
+        rooms = (room for room in self._rooms.by_name.values() if room.info.sid == room_sid)
+        return next((agent for room in rooms for agent in room.agents if agent.sid == sid), None)
+
     def reach(self, room_name: str, identity: str) -> Participant:
         """One participant, to call one of its methods. Raises NoResponseError."""
         participant = self._open_room(room_name).participants.get(identity)
