@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -24,6 +25,7 @@ from livekit.protocol import models as models_pb
 from livekit.protocol import webhook as webhook_pb
 
 from tests.lab.server import free_port
+from tui.config import listen_address
 from tui.gateway import convert, webhooks
 from tui.gateway.webhooks import BODY_LIMIT, WebhookListener
 from tui.model.closes import CloseBook
@@ -523,6 +525,22 @@ async def test_a_port_is_listened_on_only_inside_and_can_be_had_again() -> None:
             writer.close()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
+
+
+def listened_on(port: int) -> set[str]:
+    """The addresses, as the kernel writes them, on which somebody listens on this port."""
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
+    local = [line[1].split(":") for line in lines if line[3] == "0A"]
+    return {address for address, hexadecimal in local if int(hexadecimal, 16) == port}
+
+
+@pytest.mark.parametrize(("named_by", "addresses"), [("{port}", {"0100007F"}), ("0.0.0.0:{port}", {"00000000"})])
+async def test_only_this_machine_is_listened_to_unless_another_address_is_named(
+    named_by: str, addresses: set[str]
+) -> None:
+    host, port = listen_address(named_by.format(port=free_port()))
+    async with named(host, port):
+        assert listened_on(port) == addresses
 
 
 @pytest.mark.parametrize("rest", ["", "Content-Length: 1\r\n\r\n"], ids=["in the headers", "in the body"])
