@@ -657,7 +657,8 @@ def test_the_program_imports_nothing_of_tui_nor_of_the_working_directory(tmp_pat
 def test_the_program_ends_though_a_connection_hangs(silent_server: str) -> None:
     returned, said, _, took = run_program({"join": LOBBY.sid, "url": silent_server, "token": "x"}, hold_s=1.0)
     assert (returned, said) == (0, [])
-    assert took < 2 * program.END_TIMEOUT_S
+    # It would hang for ever; a busy machine takes its time to start it.
+    assert took < 10 * program.END_TIMEOUT_S
 
 
 def test_the_program_ends_though_everything_in_it_hangs() -> None:
