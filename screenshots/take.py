@@ -18,13 +18,14 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from tui.config import Sources
-from tui.demo import DemoService, World
+from tui.demo import DemoService, DemoSessions, World
 from tui.model.action import Outcome
 from tui.model.secret import Secret
 from tui.model.signs import SignCode
 from tui.settings import Connection
 from tui.ui.app import Supervisor
 from tui.ui.bars import Where
+from tui.ui.session_screen import SessionScreen
 
 SEED = 3
 PATIENCE_S = 90.0
@@ -50,6 +51,14 @@ def _done(app: Supervisor) -> bool:
     return any(record.outcome is Outcome.CONFIRMED for record in app.records)
 
 
+def _session_is_told(app: Supervisor) -> bool:
+    screen = app.screen
+    return isinstance(screen, SessionScreen) and len(screen.conversation.shown) > TOLD
+
+
+SESSION_KEYS = ("slash", *"support", "enter", "enter", "G", "enter", "n")
+"""Into the session of the agent of the first room that calls come in to, and its connection's statistics."""
+TOLD = 12
 SHOTS = (
     Shot("dashboard", (120, 40), png=True),
     Shot("dashboard-80x24", (80, 24), png=True),
@@ -57,6 +66,8 @@ SHOTS = (
     Shot("close-session", (120, 40), ("slash", *"closer", "enter", "c", "right", "enter"), ready=_done),
     Shot("participant", (120, 40), ("slash", *"closer", "enter", "tab", "G", "enter")),
     Shot("log-80x24", (80, 24), ("shift+tab",)),
+    Shot("session", (120, 40), SESSION_KEYS, png=True, ready=_session_is_told),
+    Shot("session-80x24", (80, 24), SESSION_KEYS[:-1], ready=_session_is_told),
     Shot("close", (120, 40), ("shift+tab", "g", "enter"), png=True),
     Shot("causes", (120, 40), ("f",)),
     Shot("tear-down-many", (120, 40), ("asterisk", "T")),
@@ -70,8 +81,10 @@ async def take(shot: Shot, folder: Path) -> None:
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Connection]:
-        async with DemoService(World(SEED)) as demo:
-            yield Connection(demo.url, demo.api_key, Secret(demo.api_secret), "demo", "lk-tui demo")
+        world = World(SEED)
+        async with DemoService(world) as demo:
+            secret = Secret(demo.api_secret)
+            yield Connection(demo.url, demo.api_key, secret, "demo", "lk-tui demo", DemoSessions(world))
 
     where = Where("demo", "starting …", "lk-tui demo", demo=True)
     app = Supervisor(connect, where, operator="mira@ops1", sources=Sources(budget=6_000))

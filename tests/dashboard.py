@@ -22,7 +22,7 @@ from tests.build import NOW, agent, dispatch, person, room
 from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
 from tui.config import Sources
-from tui.demo import DemoService, World
+from tui.demo import DemoService, DemoSessions, World
 from tui.demo.rooms import Room as DemoRoom
 from tui.model.action import ActionRecord
 from tui.model.room import Participant, Room, SessionState
@@ -271,7 +271,8 @@ async def on_demo(
     @asynccontextmanager
     async def connect() -> AsyncIterator[Connection]:
         async with DemoService(world) as demo:
-            yield Connection(demo.url, demo.api_key, Secret(demo.api_secret), "demo", "a test")
+            secret = Secret(demo.api_secret)
+            yield Connection(demo.url, demo.api_key, secret, "demo", "a test", DemoSessions(world))
 
     where = Where("demo", "starting …", "a test", demo=True, read_only=read_only)
     async with dashboard(connect, where, size=size, sources=Sources(interval_s, 60_000, observe=0)) as shown:

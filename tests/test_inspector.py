@@ -15,7 +15,8 @@ from tests.fake_gateway import agent, person
 from tests.lab.waiting import eventually
 from tui.gateway.errors import AgentNotAnsweringError, AgentRefusedError, NoResponseError
 from tui.gateway.inspector import Inspection, Inspector
-from tui.gateway.observer import Line, Listener, Observers
+from tui.gateway.observer import Line, Observers
+from tui.model.lines import Listener
 from tui.model.room import Participant, Room, SessionState
 from tui.model.session import Health, SessionView
 from tui.model.text import Name

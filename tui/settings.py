@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tui.model.lines import Lines
 from tui.model.secret import Secret
 from tui.model.text import safe_text
 
@@ -50,6 +51,8 @@ class Connection:
     """printable, for the screen: the LiveKit CLI's name of the project, `dev`, or the host"""
     source: str
     """printable, for the screen: `command line`, `environment`, `./.env`, `lk config: prod`, …"""
+    lines: Lines | None = field(default=None, repr=False, compare=False)
+    """how agents' sessions are called where no observer can join their rooms: the demo's"""
 
     @property
     def insecure(self) -> bool:

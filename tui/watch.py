@@ -99,12 +99,13 @@ class Watch:
                 answers=self._answers,
                 clock=clock,
             )
-            if sources.observe or sources.inspect
+            if sources.observe or (sources.inspect and connection.lines is None)
             else None
         )
+        lines = connection.lines or self._observers
         self.inspector = (
-            Inspector(self._observers, self._answers, self._take_health, read_only=read_only, clock=clock)
-            if self._observers is not None and sources.inspect
+            Inspector(lines, self._answers, self._take_health, read_only=read_only, clock=clock)
+            if lines is not None and sources.inspect
             else None
         )
         """None where no session is looked into"""
@@ -217,11 +218,11 @@ class Watch:
             self._take_sighting(Sighting(room.name, room.sid, (closed,), Agent(agent)))
 
     def _look_inside(self, snapshot: Snapshot) -> None:
-        if self.inspector is None or self._observers is None:
+        if self.inspector is None:
             return
         for sid in self.inspector.room_sids:
             self.inspector.take_room(snapshot.rooms.get(sid), sid)
-        if not self._warming:
+        if not self._warming and self._observers is not None:
             # The process takes a second of a processor to start: not while the first picture is being drawn.
             self._warming = True
             asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, self._observers.warm_up)

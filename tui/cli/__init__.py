@@ -138,13 +138,15 @@ def demo(rooms: int, seed: int | None, **flags: Any) -> None:
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Connection]:
-        from tui.demo import DemoService, World
+        from tui.demo import DemoService, DemoSessions, World
 
         world = World(seed if seed is not None else os.getpid(), rooms)
         async with DemoService(world) as service:
             from tui.model.secret import Secret
 
-            yield Connection(service.url, service.api_key, Secret(service.api_secret), "demo", "lk-tui demo")
+            secret = Secret(service.api_secret)
+            lines = DemoSessions(world)
+            yield Connection(service.url, service.api_key, secret, "demo", "lk-tui demo", lines)
 
     from tui.ui.app import Supervisor
     from tui.ui.bars import Where

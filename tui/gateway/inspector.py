@@ -20,8 +20,8 @@ from livekit.protocol.agent_pb import agent_session as pb
 
 from tui.gateway import agent_session
 from tui.gateway.errors import AgentNotAnsweringError, AgentRefusedError, ReadOnlyError
-from tui.gateway.observer import Line, Observers
 from tui.model.action import Target
+from tui.model.lines import Line, Lines
 from tui.model.room import Agent, Participant, Room, SessionState
 from tui.model.session import (
     AudioSet,
@@ -62,14 +62,14 @@ class Inspector:
 
     def __init__(
         self,
-        observers: Observers,
+        lines: Lines,
         answers: Answers,
         found_out: FoundOut,
         *,
         read_only: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._observers = observers
+        self._lines = lines
         self._found_out = found_out
         self._answers = answers
         self._read_only = read_only
@@ -108,7 +108,7 @@ class Inspector:
             clock=self._clock,
         )
         self._open[who.sid] = inspection
-        inspection.start(self._observers)
+        inspection.start(self._lines)
         self.on_open(Target(room.name, room.sid, who.identity, who.sid, agent.name))
         return inspection
 
@@ -175,10 +175,10 @@ class Inspection:
         """The session as it is known now."""
         return self._book.view
 
-    def start(self, observers: Observers) -> None:
-        """Ask for an observer in the room, and begin."""
+    def start(self, lines: Lines) -> None:
+        """Call the session, and begin."""
         self._stand(Health.CONNECTING)
-        self._line = observers.call(self.room, self.agent.sid, self)
+        self._line = lines.call(self.room, self.agent.sid, self)
         self._keep(self._look())
 
     def close(self) -> None:

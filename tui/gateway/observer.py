@@ -36,13 +36,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from livekit.api import AccessToken, VideoGrants
 from livekit.protocol import models as models_pb
 
 from tui.gateway import convert
 from tui.model.evidence import Evidence, Fact, Sighting, Source, SourceStatus, published
+from tui.model.lines import Listener
 from tui.model.phrases import count
 from tui.model.room import OBSERVER_PREFIX, Agent, Participant, Room, SessionError
 from tui.model.secret import Secret
@@ -66,22 +67,6 @@ LINE_LIMIT = 4 * 1024 * 1024
 """Bytes of one line: all agents of a room that ends stand in one, with a few KiB of attributes each."""
 
 _log = logging.getLogger(__name__)
-
-
-class Listener(Protocol):
-    """Who looks into the session of one agent, and is told of it."""
-
-    def on_joined(self) -> None:
-        """An observer is in the agent's room; it may have been there before."""
-
-    def on_message(self, message: bytes) -> None:
-        """The agent sent an AgentSessionMessage, on `lk.agent.session`."""
-
-    def on_away(self, trouble: str) -> None:
-        """No observer is in the room now: another one is sent if that is worth it."""
-
-    def on_gone(self) -> None:
-        """The agent has left, or the room has ended."""
 
 
 class Line:
