@@ -8,7 +8,7 @@ from tui.demo import DemoSessions, World
 from tui.demo.rooms import Agent, Process
 from tui.demo.scripts import SCRIPTS
 from tui.model.action import Action, Outcome
-from tui.model.session import Entry, EntryKind, Health, SessionView, ToolStatus
+from tui.model.session import Entry, EntryKind, Health, ToolStatus
 from tui.ui.session_screen import SessionScreen
 
 
@@ -28,10 +28,6 @@ def agent_of(world: World, name: str) -> Agent:
     return agent
 
 
-def view(screen: SessionScreen) -> SessionView:
-    return screen._view
-
-
 async def test_a_simulated_agent_is_looked_into_like_a_real_one() -> None:
     world = small_world()
     open_room(world, "support-1", "ann")
@@ -46,7 +42,7 @@ async def test_a_simulated_agent_is_looked_into_like_a_real_one() -> None:
             agent.turns.append((world.now, turn))
         await shown.wait_for("look_up_order(number=771)")
         await shown.wait_for("✓ packed, waits for the courier")
-        said = [entry for entry in view(screen).entries if entry.kind in (EntryKind.USER, EntryKind.AGENT)]
+        said = [entry for entry in screen.view.entries if entry.kind in (EntryKind.USER, EntryKind.AGENT)]
         assert [entry.text for entry in said[:3]] == [
             SCRIPTS["frontdesk"].greeting,
             SCRIPTS["frontdesk"].exchanges[0].user,
@@ -88,7 +84,7 @@ async def test_what_is_said_to_a_simulated_agent_stands_in_its_conversation() ->
         assert [record.action for record in shown.app.records] == [Action.INSPECT_SESSION, Action.SAY_TO_AGENT]
         await shown.confirm("v")
         await shown.wait_for("▲ voice off")
-        assert view(screen).health is Health.ANSWERING
+        assert screen.view.health is Health.ANSWERING
 
 
 class Heard:
@@ -136,7 +132,7 @@ async def test_every_script_is_told_to_its_end_and_begins_anew() -> None:
                     agent.turns.append((world.now + number * 10 + part, turn))
             first = script.exchanges[0].user
             await shown.wait_for(lambda: _times(screen, first) > 1)  # noqa: B023 - awaited here
-            tools = [entry.tool for entry in view(screen).entries if entry.tool is not None]
+            tools = [entry.tool for entry in screen.view.entries if entry.tool is not None]
             fails = [each.tool.fails for each in script.exchanges if each.tool is not None]
             assert [tool.status is ToolStatus.FAILED for tool in tools][: len(fails)] == fails
             await shown.press("escape")
@@ -145,5 +141,5 @@ async def test_every_script_is_told_to_its_end_and_begins_anew() -> None:
 
 
 def _times(screen: SessionScreen, words: str) -> int:
-    said: list[Entry] = [entry for entry in view(screen).entries if entry.kind is EntryKind.USER]
+    said: list[Entry] = [entry for entry in screen.view.entries if entry.kind is EntryKind.USER]
     return sum(entry.text == words for entry in said)

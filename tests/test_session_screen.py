@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from tests.build import NOW, snapshot
 from tests.dashboard import on_pictures
@@ -25,6 +26,7 @@ from tui.model.session import (
     ToolStatus,
 )
 from tui.model.session_phrases import HEALTH_GLYPHS, HEALTH_NAMES
+from tui.ui.conversation import _wrapped
 from tui.ui.dialogs import ConfirmDialog, DetailDialog
 from tui.ui.session_screen import SessionScreen
 
@@ -358,3 +360,14 @@ async def test_closing_while_pictures_arrive_is_no_trouble() -> None:
         await shown.pilot.pause()
         assert isinstance(inspected, Inspected)
         shown.assert_harmless()
+
+
+@pytest.mark.parametrize("width", [1, 7, 20, 61])
+@pytest.mark.parametrize(
+    "text", ["", "one", "a b " * 40, "x" * 200, "  leading, and   many blanks   ", "早上好，" * 30, "né à 早 " * 25]
+)
+def test_wrapping_loses_nothing_but_blanks(text: str, width: int) -> None:
+    lines = _wrapped(text, width)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    if width > 1:
+        assert all(cell_len(line) <= width for line in lines)

@@ -21,6 +21,8 @@ Event = pb.AgentSessionEvent
 Item = pb.ChatContext.ChatItem
 
 _WORDS_A_SECOND = 2.5
+_BEFORE_TOOL_S = 0.1
+"""From what the user said to the call of a tool; no agent thinks for less than four times this."""
 _AGENT_STATES = {"listening": pb.AS_LISTENING, "thinking": pb.AS_THINKING, "speaking": pb.AS_SPEAKING}
 _NOBODY = Script("agent", "You help whoever calls.", "Hello!", (Exchange("Hello?", "I am listening."),))
 
@@ -80,7 +82,7 @@ class Conversation:
         elif state == "listening" and self._state == "speaking":
             yield from self._speak(exchange, at)
         if state == "thinking" and exchange.tool is not None:
-            yield from self._tool_starts(at)
+            yield from self._tool_starts(at + _BEFORE_TOOL_S)
         changed = Event.AgentStateChanged(old_state=_AGENT_STATES[self._state], new_state=_AGENT_STATES[state])
         yield Event(created_at=_at(at), agent_state_changed=changed)
         self._state, self._since = state, at
@@ -103,7 +105,7 @@ class Conversation:
         yield _tool(at, Event.ToolExecutionUpdated(started=Event.ToolExecutionUpdated.Started(function_call=call)))
 
     def _tool_ends(self, at: float) -> Iterator[Event]:
-        tool, call = self._exchange.tool, self._call(self._since)
+        tool, call = self._exchange.tool, self._call(self._since + _BEFORE_TOOL_S)
         assert tool is not None  # noqa: S101 - whoever calls has seen to it
         ended = Event.ToolExecutionUpdated.Ended(
             call_id=call.call_id, message=tool.result, status=pb.TC_ERROR if tool.fails else pb.TC_DONE

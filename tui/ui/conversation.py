@@ -5,7 +5,6 @@ Up to 5,000 entries are in it, and more come in all the time: only those that ar
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -199,12 +198,20 @@ def _wrap(entry: Entry, said: Sequence[Said], width: int) -> Iterator[SaidLine]:
 
 
 def _wrapped(text: str, width: int) -> Sequence[str]:
-    if cell_len(text) <= width:
+    length = cell_len(text)
+    if length <= width:
         return (text,)
-    if cell_len(text) == len(text):
-        return textwrap.wrap(text, width) or ("",)
-    # Slower, but it knows characters of two cells.
-    return [line.plain.rstrip() for line in Content(text).wrap(width)]
+    if length != len(text):
+        # Slower, but it knows characters of two cells.
+        return [line.plain.rstrip() for line in Content(text).wrap(width)]
+    lines = []
+    while len(text) > width:
+        # A word that is longer than a line is broken.
+        end = text.rfind(" ", 1, width + 1)
+        end = end if end > 0 else width
+        lines.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    return [*lines, text] if text else lines
 
 
 def _cells(line: SaidLine, now: float) -> Sequence[Cell]:  # noqa: ARG001 - what was said has a time, not an age

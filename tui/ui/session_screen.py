@@ -106,6 +106,11 @@ class SessionScreen(Screen[None]):
         """What was said and done."""
         return self.query_one(Conversation)
 
+    @property
+    def view(self) -> SessionView:
+        """The session as it is shown."""
+        return self._view
+
     # What arrives
 
     def take_view(self, view: SessionView) -> None:
