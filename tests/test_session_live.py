@@ -62,6 +62,7 @@ class Call:
         self.pictures.append((time.monotonic(), view))
 
     def open(self) -> Inspection:
+        self.pictures.clear()
         (agent,) = self.room.agents
         inspection = self.watch.inspect(self.room, agent.participant.sid, self.look)
         assert inspection is not None
@@ -71,7 +72,7 @@ class Call:
     async def stands(self, health: Health, seconds: float = 20.0) -> float:
         """When the session was first seen to stand so, by the monotonic clock."""
         await eventually(lambda: self.view.health is health, seconds)
-        since = next(at for at, view in reversed(self.pictures) if view.health is not health)
+        since = next((at for at, view in reversed(self.pictures) if view.health is not health), 0.0)
         return next(at for at, view in self.pictures if at > since)
 
     async def code(self, method: str, payload: str = "") -> None:
@@ -180,7 +181,6 @@ async def test_a_conversation_appears_live_and_complete_with_what_was_said_befor
         # Whoever comes later is told the same.
         live = call.said
         second.close()
-        call.pictures.clear()
         call.open()
         await eventually(lambda: len(call.said) == len(live))
         assert texts(call.said) == texts(live)
