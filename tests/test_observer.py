@@ -26,7 +26,8 @@ from tests.lab.server import free_port
 from tests.lab.waiting import eventually
 from tui import observer as program
 from tui.gateway import observer as gateway
-from tui.gateway.observer import OPENS_NO_ROOM, PROGRAM, Observers, session_error
+from tui.gateway.observer import OPENS_NO_ROOM, PROGRAM, Observers
+from tui.gateway.told import session_error
 from tui.model.evidence import Evidence, Fact, Sighting, Source
 from tui.model.room import OBSERVER_PREFIX, Room, SessionError
 from tui.model.secret import Secret

@@ -222,6 +222,8 @@ class Watch:
             return
         for sid in self.inspector.room_sids:
             self.inspector.take_room(snapshot.rooms.get(sid), sid)
+            if self._observers is not None:
+                self._observers.renew()
         if not self._warming and self._observers is not None:
             # The process takes a second of a processor to start: not while the first picture is being drawn.
             self._warming = True

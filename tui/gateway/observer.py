@@ -19,7 +19,6 @@ where `room.auto_create` is on, the default. So that no observer brings back a r
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import base64
 import contextlib
@@ -27,7 +26,6 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 import time
 import uuid
@@ -36,18 +34,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from livekit.api import AccessToken, VideoGrants
-from livekit.protocol import models as models_pb
 
 from tui.gateway import convert
+from tui.gateway.told import Told
 from tui.model.evidence import Evidence, Fact, Sighting, Source, SourceStatus, published
 from tui.model.lines import Listener
 from tui.model.phrases import count
-from tui.model.room import OBSERVER_PREFIX, Agent, Participant, Room, SessionError
+from tui.model.room import OBSERVER_PREFIX, Agent, Participant, Room
 from tui.model.secret import Secret
-from tui.model.text import Name, safe_text
+from tui.model.text import Name
 
 # By its path and without the working directory: whatever lies there, it is our program and the livekit installed here.
 PROGRAM = (sys.executable, "-P", str(Path(__file__).parents[1] / "observer.py"))
@@ -191,14 +189,15 @@ class Observers:
     def watch(self, rooms: Sequence[Room]) -> None:
         """Observe these rooms, the most important first, and no others. Costs nothing where that is so already."""
         self._watched = {room.sid: room for room in rooms[: self._limit]}
-        self._want()
+        self.renew()
 
     def warm_up(self) -> None:
         """Start the process ahead of the first room: that takes it a second or so."""
         self._warm = True
         self._changed.set()
 
-    def _want(self) -> None:
+    def renew(self) -> None:
+        """Join what is wanted and not observed, where that failed and enough time has passed."""
         self._wanted = {**{line.room.sid: line.room for line in self._lines}, **self._watched}
         if self._wanted.keys() != self._observed.keys():
             self._changed.set()
@@ -211,7 +210,7 @@ class Observers:
         self._lines.append(line)
         # The supervisor asks for this very room, whatever kept an observer out of it before.
         self._retries.pop(room.sid, None)
-        self._want()
+        self.renew()
         observed = self._observed.get(room.sid)
         if observed is not None and observed.joined_at is not None:
             self._relay(room.sid)
@@ -228,7 +227,7 @@ class Observers:
         if line in self._lines:
             self._lines.remove(line)
             self._relay(line.room.sid)
-            self._want()
+            self.renew()
 
     def tell(self, order: Mapping[str, object]) -> None:
         """Give the process an order, if it runs."""
@@ -363,14 +362,14 @@ class Observers:
                 continue
             if not line:
                 return
-            told = _Told.read(line)
+            told = Told.read(line)
             if told is not None and (observed := self._observed.get(told.room)) is not None:
                 try:
                     self._hear(observed, told, self._clock())
                 except Exception:  # noqa: BLE001 - a fault of the screen's must not end the observing
                     _log.exception("what was seen could not be taken in: %s", told.saw)
 
-    def _hear(self, observed: _Observed, told: _Told, at: float) -> None:
+    def _hear(self, observed: _Observed, told: Told, at: float) -> None:
         room = observed.room
         match told.saw:
             case "joined":
@@ -420,14 +419,14 @@ class Observers:
         for line in self._lines_into(sid):
             line.listener.on_away(trouble or f"the observer is out of {observed.room.name}")
 
-    def _lost(self, observed: _Observed, told: _Told) -> None:
+    def _lost(self, observed: _Observed, told: Told) -> None:
         put_out = told.reason == "PARTICIPANT_REMOVED"
         self._failed(observed, f"was put out of {observed.room.name}" if put_out else "")
         if put_out:
             # Somebody wanted that: it stays out until the room is chosen anew.
             self._retry(observed.room.sid).at = math.inf
 
-    def _ended(self, room: Room, told: _Told, at: float) -> None:
+    def _ended(self, room: Room, told: Told, at: float) -> None:
         """Whoever was in the room was put out with it, for the same reason, and ours could not hear of it any more."""
         del self._observed[room.sid]
         for line in self._lines_into(room.sid):
@@ -439,7 +438,7 @@ class Observers:
 
     # A session that falls silent
 
-    def _silent(self, observed: _Observed, told: _Told, at: float) -> None:
+    def _silent(self, observed: _Observed, told: Told, at: float) -> None:
         """A session that goes on being silent though its agent's process answers has closed.
 
         The process is asked through the server: it can't answer a hidden participant, which it doesn't see.
@@ -464,7 +463,7 @@ class Observers:
             del self._asking[agent.sid]
 
 
-def _sightings(room: Room, told: _Told, at: float) -> list[Sighting]:
+def _sightings(room: Room, told: Told, at: float) -> list[Sighting]:
     """What somebody's leaving, attributes or error are evidence for."""
     found: list[Sighting] = []
     for who in told.who:
@@ -479,81 +478,6 @@ def _sightings(room: Room, told: _Told, at: float) -> list[Sighting]:
         if evidence:
             found.append(Sighting(room.name, room.sid, evidence, Agent(who)))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """One line of the process, made safe: what it saw in which room, and as much more as belongs to it."""
-
-    room: str
-    saw: str
-    who: tuple[Participant, ...] = ()
-    reason: str = ""
-    words: str = ""
-    error: SessionError | None = None
-    seconds: float = 0.0
-    created: bool = False
-    agent: str = ""
-    message: bytes = b""
-
-    @classmethod
-    def read(cls, line: bytes) -> _Told | None:
-        """None for a line that is not what the process says, such as one cut off as it ended."""
-        try:
-            said = json.loads(line)
-            who = said.get("who", [])
-            return cls(
-                room=str(said["room"]),
-                saw=str(said["saw"]),
-                who=tuple(_participant(each) for each in (who if isinstance(who, list) else [who])),
-                reason=convert.disconnect_reason(int(said.get("reason", 0))),
-                words=safe_text(str(said.get("why", "")), 80),
-                error=session_error(str(said.get("error", ""))),
-                seconds=float(said.get("since", said.get("empty_timeout", 0.0))),
-                created=bool(said.get("created")),
-                agent=str(said.get("agent", "")),
-                message=base64.b64decode(said.get("message", "")),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None
-
-
-def _participant(told: Mapping[str, Any]) -> Participant:
-    """A participant as the rtc library has it, which doesn't tell its permissions."""
-    fields: dict[str, Any] = {
-        "sid": str(told["sid"]),
-        "identity": _encodable(told["identity"]),
-        "kind": int(told["kind"]),
-        "state": models_pb.ParticipantInfo.ACTIVE,
-        "joined_at_ms": round(float(told["joined_at"]) * 1000),
-        "attributes": {_encodable(key): _encodable(value) for key, value in told["attributes"].items()},
-    }
-    return convert.participant(models_pb.ParticipantInfo(**fields))
-
-
-def _encodable(text: object) -> str:
-    return str(text).encode("utf-8", "replace").decode()
-
-
-_ERROR = re.compile(
-    r"label=(?P<source>'[^']*'|\"[^\"]*\").*? error=(?P<type>\w+)\((?P<words>.*?)\)?(?: recoverable=\w+)?", re.DOTALL
-)
-_FIRST_WORDS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
-_HARMLESS = " recoverable=True"
-
-
-def session_error(text: str) -> SessionError | None:
-    """The error in a session's error event, whose text is that of a livekit-agents `LLMError` or the like (1.8.9), as
-    the helper would tell it. None for one that the session got over. Any other text is taken for the message."""
-    if not text or text.endswith(_HARMLESS):
-        return None
-    found = _ERROR.fullmatch(text[text.find("label=") :])
-    if found is None:
-        return SessionError("", "session", safe_text(text, 300))
-    words = found["words"]
-    if (first := _FIRST_WORDS.match(words)) is not None:
-        words = str(ast.literal_eval(first[0]))
-    return SessionError(*(safe_text(part, 300) for part in (found["type"], found["source"][1:-1], words)))
 
 
 def _send(process: asyncio.subprocess.Process, order: Mapping[str, object]) -> None:
