@@ -22,7 +22,7 @@ SUPERSEDED_S = 60.0
 
 
 class Health(StrEnum):
-    """How an inspected session stands. LiveKit's lists show one that is closed, hung or silent as alive and listening."""
+    """How an inspected session stands. LiveKit's lists show one that is closed or hung as alive and listening."""
 
     OFF = "off"
     """nothing is inspected: `--no-inspect`, or it was closed"""
