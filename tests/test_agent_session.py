@@ -180,6 +180,26 @@ def test_a_connections_statistics_become_a_few_numbers() -> None:
     assert (told.sample.round_trip_s, told.sample.received_loss) == (None, None)
 
 
+def test_numbers_that_are_none_and_times_out_of_time_are_left_out() -> None:
+    nan, inf = float("nan"), float("inf")
+    said = message(
+        pb.USER,
+        "hi",
+        metrics=pb.MetricsReport(e2e_latency=nan, llm_node_ttft=0.5),
+        created_at=Timestamp(seconds=10**15),
+    )
+    assert (said.at, said.metrics) == (NOW, (("llm_node_ttft", 0.5),))
+    usage = pb.AgentSessionUsage(model_usage=[pb.ModelUsage(tts=pb.TTSModelUsage(audio_duration=inf))])
+    (told,) = of_response(get_session_usage=Response.GetSessionUsageResponse(usage=usage))
+    assert isinstance(told, UsageTold)
+    assert told.usage.total.audio_s == 0.0
+    stats = Struct()
+    stats.update({"outboundRtp": {"sent": {"packetsSent": "1e400"}}})
+    (sampled,) = of_response(get_rtc_stats=Response.GetRTCStatsResponse(publisher_stats=[stats]))
+    assert isinstance(sampled, RtcTold)
+    assert sampled.sample.packets_sent == 0
+
+
 def test_what_is_asked_has_its_own_kind_and_id() -> None:
     asked = request("get_chat_history", "1")
     assert (asked.WhichOneof("request"), asked.request_id) == ("get_chat_history", "1")

@@ -68,7 +68,7 @@ async def dashboard_behind(proxy: FaultProxy, host: str, history: Path) -> Async
         yield Connection(url, LabServer.api_key, Secret(LabServer.api_secret), "lab", "a test")
 
     where = Where("lab", proxy.url, "a test")
-    sources = Sources(INTERVAL_S, 60_000, observe=0)
+    sources = Sources(INTERVAL_S, 60_000, observe=0, inspect=False)
     async with dashboard(connect, where, size=(160, 40), sources=sources, history=history) as shown:
         await shown.wait_for(lambda: "● live" in shown.lines[0] and set(ROOMS) <= set(shown.room_names))
         yield shown

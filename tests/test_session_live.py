@@ -69,6 +69,10 @@ class Call:
         self.inspected = inspection
         return inspection
 
+    async def says(self, entries: int) -> None:
+        """Wait until so much was said, and the agent listens again: what it is told before that cuts it off."""
+        await eventually(lambda: len(self.said) == entries and self.view.agent_state == "listening")
+
     async def stands(self, health: Health, seconds: float = 20.0) -> float:
         """When the session was first seen to stand so, by the monotonic clock."""
         await eventually(lambda: self.view.health is health, seconds)
@@ -149,16 +153,20 @@ async def test_a_conversation_appears_live_and_complete_with_what_was_said_befor
     async with calling(lab_server, lab_worker, room_name) as call:
         first = call.open()
         await call.stands(Health.ANSWERING)
-        for words in ("good morning", "order 7"):
-            await first.say(words)
-        await eventually(lambda: len(call.said) == 6)
+        await first.say("good morning")
+        await call.says(3)
+        await first.say("order 7")
+        await call.says(6)
         first.close()
         second = call.open()
         await call.stands(Health.ANSWERING)
-        await eventually(lambda: len(call.said) == 6)
-        for words in ("book", "colleague", "good bye"):
-            await second.say(words)
-        await eventually(lambda: len(call.said) == 15)
+        await call.says(6)
+        await second.say("book")
+        await call.says(9)
+        await second.say("colleague")
+        await call.says(13)
+        await second.say("good bye")
+        await call.says(15)
         assert texts(call.said) == [
             ("handoff", "receptionist has the session"),
             ("user", "good morning"),
@@ -182,7 +190,7 @@ async def test_a_conversation_appears_live_and_complete_with_what_was_said_befor
         live = call.said
         second.close()
         call.open()
-        await eventually(lambda: len(call.said) == len(live))
+        await call.says(len(live))
         assert texts(call.said) == texts(live)
 
 

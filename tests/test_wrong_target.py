@@ -129,7 +129,7 @@ async def on_wire(world: World) -> AsyncIterator[tuple[Wire, Dashboard]]:
             yield Connection(wire.url, wire.api_key, Secret(wire.api_secret), "demo", "a test")
 
     where = Where("demo", "starting …", "a test", demo=True)
-    sources = Sources(0.25, 60_000, observe=0)
+    sources = Sources(0.25, 60_000, observe=0, inspect=False)
     async with dashboard(connect, where, sources=sources, config=Config(patience=HASTE)) as shown:
         await shown.wait_for("● live")
         yield wire, shown

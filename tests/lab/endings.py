@@ -189,9 +189,9 @@ class Stage:
         self.server = self._open.enter_context(server)
         self.livekit = await self._open.enter_async_context(server.client())
         sources = {
-            POLLING: Sources(INTERVAL_S, BUDGET, observe=0),
-            WEBHOOKS: Sources(INTERVAL_S, BUDGET, observe=0, webhook=("127.0.0.1", port)),
-            OBSERVER: Sources(INTERVAL_S, BUDGET, observe=100),
+            POLLING: Sources(INTERVAL_S, BUDGET, observe=0, inspect=False),
+            WEBHOOKS: Sources(INTERVAL_S, BUDGET, observe=0, inspect=False, webhook=("127.0.0.1", port)),
+            OBSERVER: Sources(INTERVAL_S, BUDGET, observe=100, inspect=False),
         }
         secret = Secret(server.api_secret)
         connection = Connection(server.url, server.api_key, secret, "lab", "the lab")

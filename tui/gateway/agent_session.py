@@ -7,6 +7,7 @@ the live events, only updates by its call ID; history has the call and its outpu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -42,7 +43,10 @@ INSTRUCTIONS_LIMIT = 20_000
 OPTION_LIMIT = 400
 ID_LIMIT = 120
 TOOLS_LIMIT = 200
+LAST = 1e11
+"""No time is later, some 3,000 years: anything may be sent."""
 
+_MANY = 1e15
 _AGENT_STATES = {number: name.removeprefix("AS_").lower() for name, number in pb.AgentState.items()}
 _USER_STATES = {number: name.removeprefix("US_").lower() for name, number in pb.UserState.items()}
 _ROLES: Mapping[int, tuple[EntryKind, str]] = {
@@ -196,7 +200,11 @@ def _message(message: pb.ChatMessage, at: float) -> Entry:
         who,
         safe_block("\n".join(content.text for content in message.content), TEXT_LIMIT),
         interrupted=message.interrupted,
-        metrics=tuple((name, getattr(message.metrics, name)) for name in _METRICS if message.metrics.HasField(name)),
+        metrics=tuple(
+            (name, value)
+            for name in _METRICS
+            if message.metrics.HasField(name) and math.isfinite(value := getattr(message.metrics, name))
+        ),
     )
 
 
@@ -267,7 +275,8 @@ def _model_usage(usage: pb.ModelUsage) -> ModelUsage:
 
     def told(name: str) -> Any:
         """Each kind counts things of its own."""
-        return getattr(of_kind, name, 0)
+        number = getattr(of_kind, name, 0)
+        return number if math.isfinite(number) else 0.0
 
     return ModelUsage(
         kind,
@@ -316,12 +325,13 @@ def _sample(stats: Iterable[Struct], at: float) -> RtcSample:
 def _is_number(value: object) -> bool:
     """Whether it is one; JSON has 64-bit ones as strings."""
     try:
-        return value is not None and float(value) >= 0  # type: ignore[arg-type]
+        return value is not None and 0 <= float(value) < _MANY  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return False
 
 
 def _time(message: Any, name: str, otherwise: Any) -> Any:
-    """A Timestamp in seconds since 1970; `otherwise` where there is none."""
+    """A Timestamp in seconds since 1970; `otherwise` where there is none, or none of our times."""
     stamp: Timestamp = getattr(message, name)
-    return stamp.seconds + stamp.nanos / 1e9 if message.HasField(name) and stamp.seconds > 0 else otherwise
+    told = message.HasField(name) and 0 < stamp.seconds < LAST
+    return stamp.seconds + stamp.nanos / 1e9 if told else otherwise

@@ -33,7 +33,7 @@ from tui.model.session import (
     SessionEvent,
     SessionView,
 )
-from tui.model.text import Name, safe_text
+from tui.model.text import Name, safe_block, safe_text
 
 PING_EVERY_S = 0.5
 """Between two questions to a session that is looked into."""
@@ -225,7 +225,7 @@ class Inspection:
         request = agent_session.request("run_input", _new_id())
         request.run_input.text = text
         heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        awaited = (" ".join(text.split()), heard)
+        awaited = (_words(safe_block(text, agent_session.TEXT_LIMIT)), heard)
         self._said.append(awaited)
         try:
             await self._change(request, heard)
@@ -290,9 +290,8 @@ class Inspection:
         """See whether words of ours stand in the conversation now; whether another agent has the session."""
         for entry in told.entries:
             if entry.kind is EntryKind.USER:
-                words = " ".join(entry.text.split())
-                for text, heard in self._said:
-                    if safe_text(text, len(words) or 1) == words and not heard.done():
+                for words, heard in self._said:
+                    if words == _words(entry.text) and not heard.done():
                         heard.set_result(None)
         return any(entry.kind in (EntryKind.HANDOFF, EntryKind.CONFIG) for entry in told.entries)
 
@@ -397,6 +396,10 @@ class Inspection:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _new_id() -> str:

@@ -177,6 +177,8 @@ class Observers:
     @property
     def status(self) -> SourceStatus:
         """How many rooms are observed, and what is wrong."""
+        if not self._limit and not self._lines:
+            return SourceStatus("observer", on=False)
         joined = sum(observed.joined_at is not None for observed in self._observed.values())
         words = count(joined, "room")
         troubles = [self._process_trouble, self._note if time.monotonic() < self._note_until else ""]
