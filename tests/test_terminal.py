@@ -458,6 +458,25 @@ async def test_the_demo_needs_nothing_and_everything_in_it_works(tmp_path: Path)
         await leave(terminal)
 
 
+async def test_an_agents_session_is_looked_into(tmp_path: Path) -> None:
+    async with demo(tmp_path, columns=80, rows=24) as terminal:
+        # With this seed nothing happens to it for four minutes.
+        await select(terminal, "support-3998")
+        terminal.send(TAB + TAB)
+        await terminal.wait_for("agent frontdesk")
+        terminal.send(ENTER)
+        await terminal.wait_for("● answering")
+        await terminal.wait_for("Conversation ─")
+        terminal.send(TAB)
+        await terminal.wait_for("You answer the phone of Velo Nord")
+        terminal.send(TAB + "n")
+        await terminal.wait_for("round trip")
+        terminal.send(ESCAPE)
+        await terminal.wait_for("SAID AND DONE")
+        terminal.send(ESCAPE)
+        await terminal.wait_for("Rooms ─")
+
+
 async def test_a_resized_terminal_is_filled_anew(tmp_path: Path) -> None:
     async with demo(tmp_path) as terminal:
         assert "CHECKED" in terminal.text

@@ -33,7 +33,7 @@ HEALTH_NAMES = {
     Health.OFF: "not inspected",
     Health.CONNECTING: "connecting",
     Health.ANSWERING: "answering",
-    Health.UNSUPPORTED: "not told",
+    Health.UNSUPPORTED: "not supported",
     Health.CLOSED: "closed",
     Health.HUNG: "hung",
     Health.GONE: "gone",
