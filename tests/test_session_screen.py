@@ -25,7 +25,7 @@ from tui.model.session import (
     SessionEvent,
     ToolStatus,
 )
-from tui.model.session_phrases import HEALTH_GLYPHS, HEALTH_NAMES
+from tui.model.session_phrases import HEALTH_GLYPHS
 from tui.ui.conversation import _wrapped
 from tui.ui.dialogs import ConfirmDialog, DetailDialog
 from tui.ui.session_screen import SessionScreen
@@ -174,10 +174,10 @@ async def test_enter_opens_an_entry_whole() -> None:
 @pytest.mark.parametrize("health", list(Health))
 async def test_how_it_stands_is_said_in_words_beside_glyph_and_colour(health: Health) -> None:
     async with session(*BEFORE, HealthTold(NOW - 14, health), size=(80, 24)) as (shown, _):
-        assert f"{HEALTH_GLYPHS[health]} {HEALTH_NAMES[health]}" in shown.text
+        assert f"{HEALTH_GLYPHS[health]} {health.value}" in shown.text
         await shown.press("tab", "tab")
         await shown.wait_for("Health")
-        assert f"{HEALTH_GLYPHS[health]} {HEALTH_NAMES[health]}" in shown.text
+        assert f"{HEALTH_GLYPHS[health]} {health.value}" in shown.text
 
 
 async def test_an_agent_that_does_not_answer_gets_what_the_room_service_knows() -> None:

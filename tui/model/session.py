@@ -24,7 +24,7 @@ SUPERSEDED_S = 60.0
 class Health(StrEnum):
     """How an inspected session stands. LiveKit's lists show one that is closed or hung as alive and listening."""
 
-    OFF = "off"
+    OFF = "not inspected"
     """nothing is inspected: `--no-inspect`, or it was closed"""
     CONNECTING = "connecting"
     """on the way into the room, or the first answer is awaited"""

@@ -29,16 +29,6 @@ HEALTH_TONES = {
     Health.GONE: Tone.ENDED,
 }
 
-HEALTH_NAMES = {
-    Health.OFF: "not inspected",
-    Health.CONNECTING: "connecting",
-    Health.ANSWERING: "answering",
-    Health.UNSUPPORTED: "not supported",
-    Health.CLOSED: "closed",
-    Health.HUNG: "hung",
-    Health.GONE: "gone",
-}
-
 HEALTH_MEANINGS = {
     Health.OFF: "Its session is not looked into. What the room service knows is shown.",
     Health.CONNECTING: "On the way into the room, or waiting for the first answer.",

@@ -14,7 +14,6 @@ from tui.model.session import Health, SessionView
 from tui.model.session_phrases import (
     HEALTH_GLYPHS,
     HEALTH_MEANINGS,
-    HEALTH_NAMES,
     HEALTH_TONES,
     audio_words,
     model_words,
@@ -47,7 +46,7 @@ class SessionHead(Widget):
         wanted: list[tuple[str, Tone]] = [
             (f" {agent.name}", Tone.STRONG),
             (f" in {shorten(room.name.safe, max(12, self.size.width // 4))}", Tone.MUTED),
-            (f"  {HEALTH_GLYPHS[view.health]} {HEALTH_NAMES[view.health]}{since}", HEALTH_TONES[view.health]),
+            (f"  {HEALTH_GLYPHS[view.health]} {view.health.value}{since}", HEALTH_TONES[view.health]),
             *([(f"  ▲ {off}", Tone.NOTICE)] if off else []),
             *((f"  {word} {words}", _state_tone(view, state)) for word, words, state in states),
         ]
@@ -148,7 +147,7 @@ class HealthPane(LinesPane):
 def _health_page(view: SessionView, now: float, asked: bool, width: int) -> Content:  # noqa: FBT001 - of one caller
     since = f", for {age(now - view.health_since)}" if view.health_since is not None else ""
     parts: list[tuple[str, Tone]] = [
-        (f"{HEALTH_GLYPHS[view.health]} {HEALTH_NAMES[view.health]}{since}\n", HEALTH_TONES[view.health]),
+        (f"{HEALTH_GLYPHS[view.health]} {view.health.value}{since}\n", HEALTH_TONES[view.health]),
         (hang(view.trouble or HEALTH_MEANINGS[view.health], width, 0) + "\n\n", Tone.MUTED),
     ]
     if view.rtc:
