@@ -8,11 +8,11 @@ import pytest
 
 from tests.build import agent, person, room, snapshot
 from tests.dashboard import Clock, Dashboard, on_demo, on_pictures, open_room, served, small_world
-from tui.model.action import Action
+from tui.model.action import INSIDE, Action
 from tui.model.fleet import SORT_COLUMNS, Order, order_words
 from tui.model.room import Room
 from tui.model.snapshot import Snapshot
-from tui.ui.commands import COMMANDS, Group
+from tui.ui.commands import COMMANDS, Group, On, commands
 from tui.ui.dialogs import ChooseAgentDialog, ConfirmDialog, DetailDialog
 from tui.ui.session_screen import SessionScreen
 
@@ -65,11 +65,14 @@ def test_no_two_commands_have_the_same_key() -> None:
 def test_what_changes_a_server_is_an_action_of_its_own_and_says_so() -> None:
     for command in COMMANDS:
         assert (command.changes is not None) == command.run.startswith("act(")
-        assert command.group is Group.ACT or command.changes is None
+        # What is done inside a session is done where it is seen.
+        group = Group.SESSION if command.changes in INSIDE else Group.ACT
+        assert command.group is group or command.changes is None
+        assert command.on is (On.SESSION if command.changes in INSIDE else command.on)
 
 
 async def test_in_every_pane_only_an_actions_own_key_is_bound_to_it() -> None:
-    acts = {key: command.run for command in COMMANDS if command.changes for key in command.keys.split(",")}
+    acts = {key: command.run for command in commands(On.MAIN) if command.changes for key in command.keys.split(",")}
     async with on_pictures(rooms("alpha")) as shown:
         for pane in PANES:
             assert shown.focused == pane

@@ -26,8 +26,9 @@ from tui.model.session import (
     ToolStatus,
 )
 from tui.model.session_phrases import HEALTH_GLYPHS
+from tui.ui.commands import COMMANDS, On, commands
 from tui.ui.conversation import _wrapped
-from tui.ui.dialogs import ConfirmDialog, DetailDialog
+from tui.ui.dialogs import DetailDialog
 from tui.ui.session_screen import SessionScreen
 
 LONG = tuple(said(n, EntryKind.USER if n % 2 else EntryKind.AGENT, f"word-{n}, of many") for n in range(200))
@@ -252,11 +253,23 @@ async def test_a_confirmation_on_top_of_the_session_learns_that_its_target_is_go
         assert shown.button("confirm").disabled
 
 
+async def test_in_every_pane_only_an_actions_own_key_is_bound_to_it() -> None:
+    acts = {key: command.run for command in commands(On.SESSION) if command.changes for key in command.keys.split(",")}
+    async with session(*BEFORE) as (shown, _):
+        for _pane in range(3):
+            bound = {key: active.binding for key, active in shown.screen.active_bindings.items()}
+            acting = {key: binding for key, binding in bound.items() if binding.action.startswith("act(")}
+            assert {key: binding.action for key, binding in acting.items()} == acts
+            assert not any(binding.priority for binding in acting.values())
+            await shown.press("tab")
+
+
 async def test_read_only_has_no_action_in_a_session() -> None:
     async with session(*BEFORE, read_only=True) as (shown, _):
-        for key in ("c", "x", "K", "D", "T", "a"):
-            await shown.press(key)
-            assert not isinstance(shown.screen, ConfirmDialog)
+        for command in COMMANDS:
+            if command.changes is not None:
+                await shown.press(command.keys)
+                assert isinstance(shown.screen, SessionScreen), command.id
         assert "kick" not in shown.lines[-1]
 
 

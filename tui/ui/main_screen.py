@@ -9,13 +9,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.cells import cell_len
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Input
 
 from tui.model.action import Action, ActionRecord, BatchRecord, Outcome
@@ -23,64 +21,55 @@ from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
 from tui.model.collapse import collapse_words
-from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, RoomRow, order_words
+from tui.model.fleet import Fleet, RoomRow
 from tui.model.log import Told
-from tui.model.phrases import Tone, count
+from tui.model.phrases import count
 from tui.model.room import Agent, Participant, Room
 from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name, safe_text
 from tui.ui.agent_pane import AgentPane
-from tui.ui.asking import Asking
 from tui.ui.bars import KeyBar, Standing, StatusBar, is_stale
 from tui.ui.close_dialogs import ChooseCauseDialog, CloseDialog, close_page, sources_page
 from tui.ui.commands import BY_ID, On, bindings, commands
 from tui.ui.confirmation import Confirmation
-from tui.ui.dialogs import DetailDialog, StoryDialog, help_page, lines_page, story_page
+from tui.ui.dialogs import DetailDialog, StoryDialog, lines_page, story_page
 from tui.ui.live_table import LiveTable
-from tui.ui.log_pane import LogPane, sources_words
+from tui.ui.log_pane import LogPane
 from tui.ui.many_dialogs import BatchDialog, target_words
 from tui.ui.marks import Marks
-from tui.ui.rows import PARTICIPANT_COLUMNS, ROOM_COLUMNS, participant_cells, participant_lines, room_cells, room_lines
+from tui.ui.panes_screen import PanesScreen
+from tui.ui.rooms_pane import RoomsPane
+from tui.ui.rows import PARTICIPANT_COLUMNS, participant_cells, participant_lines, room_lines
 from tui.ui.save import save_log
 from tui.ui.session_screen import SessionScreen
 from tui.ui.toasts import tell_batch_ended, tell_ended
-from tui.ui.tones import label, toned
+from tui.ui.tones import label
 
 if TYPE_CHECKING:
-    from tui.ui.app import Supervisor
+    pass
 
-COMPACT_WIDTH, COMPACT_HEIGHT = 100, 30
-"""Under either, the lower panes share one place and take turns."""
-TITLE_EDGES = 8
-"""Cells of a pane's upper border that can't be written on, and those between two parts of what is."""
 SETTLE_S = 0.15
 """How long the selection must rest before its room is asked for out of turn."""
 
 
-class MainScreen(Screen[None]):
+class MainScreen(PanesScreen):
     """Shows pictures; takes commands. It never asks the server anything: it tells the app what was decided."""
 
-    app: Supervisor
+    PANES = ("rooms", "participants", "agent", "log")
+    TURNS = ("participants", "agent", "log")
+    COMPACT = (100, 30)
     AUTO_FOCUS = "#rooms"
     BINDINGS: ClassVar[list[BindingType]] = bindings(commands(On.MAIN))
 
     def __init__(self, thresholds: Thresholds, clock: Callable[[], float]) -> None:
-        super().__init__()
-        self._clock = clock
+        super().__init__(clock)
         self.newest = Snapshot()
         self.picture = Snapshot()
         self.fleet = Fleet(thresholds)
-        self._order = TROUBLE_FIRST
-        self._filter = ""
         self._selected_name = ""
         self._details_of = ""
         self._paused_at: float | None = None
-        self._compact_pane = "participants"
-
-    @cached_property
-    def _asking(self) -> Asking:
-        return Asking(self.app, self._clock)
 
     @cached_property
     def _marks(self) -> Marks:
@@ -89,9 +78,7 @@ class MainScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Top to bottom: status, rooms, what is selected, the log, the keys."""
         yield StatusBar(id="status")
-        with Vertical(id="rooms-pane", classes="pane"):
-            yield LiveTable[RoomRow](ROOM_COLUMNS, attrgetter("room.sid"), room_cells, markable=True, id="rooms")
-            yield Input(placeholder="words to filter by; Enter keeps, Esc clears", id="filter", compact=True)
+        yield RoomsPane(self.fleet, self._clock, id="rooms-pane")
         with Horizontal(id="details"):
             with Vertical(id="participants-pane", classes="pane"):
                 yield LiveTable[Participant](
@@ -111,9 +98,14 @@ class MainScreen(Screen[None]):
     # The parts
 
     @property
+    def rooms_pane(self) -> RoomsPane:
+        """The rooms, in their order and filtered."""
+        return self.query_one(RoomsPane)
+
+    @property
     def rooms(self) -> LiveTable[RoomRow]:
         """The table of rooms."""
-        return self.query_one("#rooms", LiveTable)
+        return self.rooms_pane.table
 
     @property
     def participants(self) -> LiveTable[Participant]:
@@ -192,31 +184,14 @@ class MainScreen(Screen[None]):
         self._watch()
 
     def _arrange(self) -> None:
-        self.fleet.arrange(self._order, self._filter)
-        rows = self.fleet.shown
-        if self.picture.listed_at is None:
-            empty = "Asking the server for its rooms …"
-        elif self._filter and self.fleet:
-            empty = f"No room matches “{self._filter}”; Esc clears the filter."
-        elif (lost := self.newest.collapse) is not None and lost.is_news(self._clock()):
-            empty = f"No rooms: {collapse_words(lost)}. They appear here as soon as somebody joins one."
-        else:
-            empty = "No rooms: they appear here as soon as somebody joins one."
-        self.rooms.show(rows, self._clock(), empty=empty)
-        self.rooms.mark_sort(self._order.column, descending=not self._order.reverse)
+        self.rooms_pane.show(self.picture, self.newest)
         self._label_rooms()
         self._show_details()
 
     def _label_rooms(self) -> None:
-        shown = f"{len(self.fleet.shown):,}"
-        if self._filter:
-            shown += f"/{len(self.fleet):,}"
-        title = f"Rooms ─ {order_words(self._order)}{self._marks.words(self.picture)}"
-        # The border of the log, which names the sources, is not there on a small screen.
-        room = self.size.width - cell_len(title) - TITLE_EDGES if self.has_class("-compact") else 0
-        sources = sources_words(self.app.sources, room)
-        words = [(" ─ ", Tone.PLAIN), *sources] if sources else []
-        label(self.query_one("#rooms-pane"), toned((title, Tone.PLAIN), *words), Content(shown))
+        # On a large screen the border of the log names the sources.
+        sources = self.app.sources if self.has_class("-compact") else ()
+        self.rooms_pane.show_title(self._marks.words(self.picture), sources)
 
     def _show_details(self) -> None:
         room = self.room
@@ -342,107 +317,56 @@ class MainScreen(Screen[None]):
 
     @on(LiveTable.HeaderClicked, "#rooms")
     def _header_clicked(self, event: LiveTable.HeaderClicked) -> None:
-        if event.column.key not in SORT_COLUMNS:
-            return
-        if self._order.column == event.column.key:
-            self.action_reverse()
-        else:
-            self._order = Order(event.column.key)
+        if self.rooms_pane.sort_by(event.column.key):
             self._arrange()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """A small screen shows one lower pane at a time."""
-        compact = event.size.width < COMPACT_WIDTH or event.size.height < COMPACT_HEIGHT
-        self.set_class(compact, "-compact")
+    def _resized(self) -> None:
         self._label_rooms()
-        self._mark_pane()
-        self.call_after_refresh(self._show_agent)
-
-    def on_descendant_focus(self) -> None:
-        """The pane with the focus is the one that a small screen shows."""
-        pane = self._focused_pane()
-        if pane != "rooms":
-            self._compact_pane = pane
-        self._mark_pane()
-
-    def _mark_pane(self) -> None:
-        for pane in PANES[1:]:
-            self.query_one(f"#{pane}-pane").set_class(pane == self._compact_pane, "-shown")
-
-    def _focused_pane(self) -> str:
-        focused = self.focused
-        for pane in PANES:
-            container = self.query_one(f"#{pane}-pane")
-            if focused is not None and container in focused.ancestors_with_self:
-                return pane
-        return "rooms"
+        self._show_agent()
 
     def _focus_pane(self, pane: str) -> None:
-        if pane != "rooms":
-            self._compact_pane = pane
-            self._mark_pane()
         if (room := self.room) is not None and room.sid != self._details_of:
             # The person is quicker than the message that another room is selected.
             self._show_details()
-        # Not widget.focus(), which waits its turn: keys typed right behind would still go to the old pane.
-        self.set_focus(self.query_one("#agent-pane" if pane == "agent" else f"#{pane}"))
+        super()._focus_pane(pane)
 
     # Looking
-
-    def action_next_pane(self, by: int) -> None:
-        """Go round the panes."""
-        index = PANES.index(self._focused_pane())
-        self._focus_pane(PANES[(index + by) % len(PANES)])
 
     def action_back(self) -> None:
         """Out of the filter line or a lower pane to the rooms; then clear the filter."""
         if self._focused_pane() == "log" and self.log_pane.clear_filter():
             self._focus_pane("log")
             return
-        line = self.query_one("#filter", Input)
-        if self.focused is line or self._focused_pane() == "rooms":
+        if self._focused_pane() == "rooms":
             self._clear_filter()
         self._focus_pane("rooms")
 
     def _clear_filter(self) -> None:
-        line = self.query_one("#filter", Input)
-        line.value = ""
-        line.remove_class("-open")
-        self._filter = ""
+        self.rooms_pane.clear_filter()
         self._arrange()
 
     def action_filter(self) -> None:
         """Open the filter line of the rooms, or of the log where that has the focus."""
-        if self._focused_pane() == "log":
-            self.log_pane.open_filter()
-            return
-        line = self.query_one("#filter", Input)
-        line.add_class("-open")
-        self.set_focus(line)
+        (self.log_pane if self._focused_pane() == "log" else self.rooms_pane).open_filter()
 
     @on(Input.Changed, "#filter")
     def _filter_typed(self, event: Input.Changed) -> None:
-        self._filter = event.value
+        self.rooms_pane.filter_by(event.value)
         self._arrange()
 
     @on(Input.Submitted, "#filter")
     def _filter_kept(self) -> None:
-        if not self._filter:
-            self.query_one("#filter").remove_class("-open")
-        if self.rooms.selected is None:
-            # Enter is a movement: onto the first match, where the room selected before is not among them.
-            self.rooms.action_move_to_end(last=False)
+        self.rooms_pane.keep_filter()
         self._focus_pane("rooms")
 
     def action_sort(self, by: int) -> None:
         """Sort by the next column."""
-        index = SORT_COLUMNS.index(self._order.column)
-        self._order = Order(SORT_COLUMNS[(index + by) % len(SORT_COLUMNS)])
+        self.rooms_pane.sort(by)
         self._arrange()
 
     def action_reverse(self) -> None:
         """Turn the order round."""
-        self._order = Order(self._order.column, not self._order.reverse)
+        self.rooms_pane.reverse()
         self._arrange()
 
     def action_pause(self) -> None:
@@ -535,15 +459,7 @@ class MainScreen(Screen[None]):
         """Where evidence comes from, and what is off."""
         self.app.push_screen(DetailDialog("Where evidence comes from", sources_page(self.app.sources)))
 
-    def action_help(self) -> None:
-        """The keys, the actions and the signs."""
-        self.app.push_screen(DetailDialog("lk-tui help", help_page))
-
     # Acting
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Read-only has no changing commands at all; the gateway refuses them besides."""
-        return not (action in ("act", "stop_actions") and self.app.where.read_only)
 
     def action_act(self, value: str) -> None:
         """Plan this action on all that is marked in this pane, or on what is selected right now, and ask."""
@@ -565,10 +481,6 @@ class MainScreen(Screen[None]):
         hidden = self._marks.hidden(pane, self.picture)
         self._asking.ask_many(action, marked, hidden, lambda: self._marks.clear(pane))
 
-    def action_stop_actions(self) -> None:
-        """Stop what is running, between two steps."""
-        self._asking.stop()
-
     def _selected(self) -> tuple[Room | None, Participant | None]:
         """What a command is aimed at: by the pane with the focus, only what is on the screen."""
         pane = self._focused_pane()
@@ -581,9 +493,3 @@ class MainScreen(Screen[None]):
             agent = self._agent_shown()
             return room, agent.participant if agent is not None else None
         return room, None
-
-    def _say(self, words: str, *, calm: bool = False) -> None:
-        self._asking.say(words, calm=calm)
-
-
-PANES = ("rooms", "participants", "agent", "log")

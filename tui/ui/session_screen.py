@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.timer import Timer
 
 from tui.model.action import Action
@@ -22,23 +20,21 @@ from tui.model.session import Health, SessionView
 from tui.model.session_phrases import entry_lines, entry_text, who_words
 from tui.model.snapshot import Snapshot
 from tui.model.text import safe_text
-from tui.ui.asking import Asking
 from tui.ui.bars import KeyBar, StatusBar
 from tui.ui.commands import On, bindings, commands
 from tui.ui.conversation import Conversation
-from tui.ui.dialogs import DetailDialog, help_page, lines_page
+from tui.ui.dialogs import DetailDialog, lines_page
 from tui.ui.live_table import LiveTable
+from tui.ui.panes_screen import PanesScreen
 from tui.ui.rows import time_of_day
 from tui.ui.save import save_conversation
 from tui.ui.session_panes import HealthPane, NowPane, SessionHead, session_page
 
 if TYPE_CHECKING:
-    from tui.ui.app import Supervisor
+    pass
 
-COMPACT_WIDTH, COMPACT_HEIGHT = 100, 24
 DRAW_EVERY_S = 0.1
 """Between two drawings, when hundreds of events a second come in."""
-PANES = ("conversation", "now", "health")
 
 
 class Inspection(Protocol):
@@ -51,10 +47,11 @@ class Inspection(Protocol):
         """Look no longer."""
 
 
-class SessionScreen(Screen[None]):
+class SessionScreen(PanesScreen):
     """Looks into the session of one agent, which is frozen when it is opened; closing it ends the inspection."""
 
-    app: Supervisor
+    PANES = TURNS = ("conversation", "now", "health")
+    COMPACT = (100, 24)
     AUTO_FOCUS = "#conversation"
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(commands(On.SESSION)),
@@ -62,21 +59,15 @@ class SessionScreen(Screen[None]):
     ]
 
     def __init__(self, room: Room, agent: Agent, clock: Callable[[], float]) -> None:
-        super().__init__()
+        super().__init__(clock)
         self._room = room
         self._agent = agent
-        self._clock = clock
         self._inside = self._view = SessionView(room.sid, agent.participant.sid)
         self._gone_at: float | None = None
         self._inspection: Inspection | None = None
         self._is_new = False
         self._pause: Timer | None = None
         self._asks_rtc = False
-        self._compact_pane = "conversation"
-
-    @cached_property
-    def _asking(self) -> Asking:
-        return Asking(self.app, self._clock)
 
     def compose(self) -> ComposeResult:
         """Top to bottom: status, the line that sums it up, the panes, the keys."""
@@ -167,39 +158,12 @@ class SessionScreen(Screen[None]):
 
     # The person moves
 
-    def on_resize(self, event: events.Resize) -> None:
-        """A small screen shows one pane at a time."""
-        compact = event.size.width < COMPACT_WIDTH or event.size.height < COMPACT_HEIGHT
-        self.set_class(compact, "-compact")
-        self._mark_pane()
-        self.call_after_refresh(self._draw_facts)
-
-    def on_descendant_focus(self) -> None:
-        """The pane with the focus is the one that a small screen shows."""
-        self._compact_pane = self._focused_pane()
-        self._mark_pane()
+    def _resized(self) -> None:
+        self._draw_facts()
 
     def _mark_pane(self) -> None:
-        for pane in PANES:
-            self.query_one(f"#{pane}-pane").set_class(pane == self._compact_pane, "-shown")
-        self.query_one("#session-facts").set_class(self._compact_pane != "conversation", "-shown")
-
-    def _focused_pane(self) -> str:
-        focused = self.focused
-        for pane in PANES:
-            if focused is not None and self.query_one(f"#{pane}-pane") in focused.ancestors_with_self:
-                return pane
-        return "conversation"
-
-    def _focus_pane(self, pane: str) -> None:
-        self._compact_pane = pane
-        self._mark_pane()
-        self.set_focus(self.query_one("#conversation" if pane == "conversation" else f"#{pane}-pane"))
-
-    def action_next_pane(self, by: int) -> None:
-        """Go round the panes."""
-        index = PANES.index(self._focused_pane())
-        self._focus_pane(PANES[(index + by) % len(PANES)])
+        super()._mark_pane()
+        self.query_one("#session-facts").set_class(self._turn != "conversation", "-shown")
 
     def action_back(self) -> None:
         """Clear the words looked for, go back to the conversation, or leave the session."""
@@ -252,42 +216,30 @@ class SessionScreen(Screen[None]):
         entry = self.conversation.selected
         text = self._agent.participant.sid if sid else entry_text(entry, self._clock()) if entry is not None else ""
         if not text:
-            self._asking.say("Nothing is selected.")
+            self._say("Nothing is selected.")
             return
         self.app.copy_to_clipboard(text)
-        self._asking.say("Copied what was said." if not sid else f"Copied {text}", calm=True)
+        self._say("Copied what was said." if not sid else f"Copied {text}", calm=True)
 
     def action_save(self) -> None:
         """Write the conversation as it is shown into two files."""
         entries = self.conversation.shown
         if not entries:
-            self._asking.say("The conversation shows nothing that could be saved.")
+            self._say("The conversation shows nothing that could be saved.")
             return
         try:
             lines, text = save_conversation(entries, Path.cwd(), self._clock())
         except OSError as error:
-            self._asking.say(f"The conversation could not be saved here: {error.strerror}.")
+            self._say(f"The conversation could not be saved here: {error.strerror}.")
             return
         what = count(len(entries), "entry", "entries")
-        self._asking.say(f"Saved {what} to {safe_text(str(lines), 4096)}, and as text to {text.name}", calm=True)
-
-    def action_help(self) -> None:
-        """The keys, the actions and the signs."""
-        self.app.push_screen(DetailDialog("lk-tui help", help_page))
+        self._say(f"Saved {what} to {safe_text(str(lines), 4096)}, and as text to {text.name}", calm=True)
 
     # Acting
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Read-only has no changing commands at all; the gateway refuses them besides."""
-        return not (action in ("act", "stop_actions") and self.app.where.read_only)
 
     def action_act(self, value: str) -> None:
         """Plan this action on the agent shown, or on its room, and ask."""
         if self._gone_at is not None:
-            self._asking.say("The agent is gone: there is nothing to act on.")
+            self._say("The agent is gone: there is nothing to act on.")
             return
         self._asking.ask(Action(value), self._room, self._agent.participant.sid)
-
-    def action_stop_actions(self) -> None:
-        """Stop what is running, between two steps."""
-        self._asking.stop()
