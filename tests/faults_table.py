@@ -59,7 +59,7 @@ SAID: Mapping[str, tuple[str, ...]] = {
 _BROKE = "the connection to {host} broke: [Errno 104] Connection reset by peer"
 
 CHANGED: Mapping[str, tuple[Outcome, str]] = {
-    "done; the answer takes 5 s": (Outcome.CONFIRMED, "answered OK in 5."),
+    "done; the answer takes 5 s": (Outcome.CONFIRMED, "answered OK in"),
     "done; the answer is lost": (Outcome.CONFIRMED, _BROKE),
     "done; the answer is cut short": (Outcome.CONFIRMED, "the connection to {host} broke in the middle of an answer"),
     "done; no answer ever comes": (Outcome.CONFIRMED, "{host} did not answer in time"),

@@ -37,7 +37,6 @@ SAID: dict[str, tuple[Fault, str]] = {
     "web page": (answering(HTML), "answers with text/html"),
     "reset": (reset_in_body, "broke in the middle of an answer"),
     "clock": (clock_ahead(600), "this machine's clock is 10m00s behind"),
-    "hangs": (never_answered, "did not answer in time"),
 }
 
 

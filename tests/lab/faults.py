@@ -196,10 +196,11 @@ NAMES = Names()
 
 @asynccontextmanager
 async def name_unknown(proxy: FaultProxy) -> AsyncIterator[None]:
-    """The name does not resolve any more, and the connections are gone."""
+    """The name does not resolve any more, and what it stood for is gone: a connection that lasts needs no name."""
     NAMES.failing = True
-    await proxy.break_off()
+    await proxy.stop_listening()
     yield
+    await proxy.listen()
     NAMES.failing = False
 
 
