@@ -197,7 +197,8 @@ def test_the_age_of_the_picture_is_shown_within_two_intervals(seen: dict[str, Se
 @each_fault
 def test_the_last_good_picture_is_kept_and_dimmed(seen: dict[str, Seen], name: str) -> None:
     assert seen[name].dimmed
-    assert tuple(seen[name].rooms) == ROOMS
+    # In whatever order: a room whose reading the fault cut off is in trouble, and first.
+    assert sorted(seen[name].rooms) == sorted(ROOMS)
 
 
 @each_fault
@@ -332,7 +333,7 @@ async def test_rooms_that_were_deleted_from_here_are_no_collapse(tmp_path: Path)
                 await livekit.room.create_room(api.CreateRoomRequest(name=f"room-{number}"))
             await shown.wait_for(lambda: len(shown.room_names) == 4)
             await shown.press("asterisk", "D")
-            await shown.wait_for("4 rooms")
+            await shown.wait_for(lambda: shown.focused == "word")
             await shown.type("4")
             await shown.press("enter")
             await shown.wait_for(lambda: shown.room_names == [])

@@ -15,8 +15,8 @@ from typing import Self
 import aiohttp
 from livekit.protocol import room as room_pb
 
-CHANGES = frozenset({"RemoveParticipant", "DeleteRoom", "CreateDispatch", "DeleteDispatch"})
-"""The methods that change a server, besides what agents are asked by PerformRpc."""
+READS = frozenset({"ListRooms", "ListParticipants", "ListDispatch"})
+"""The methods that change nothing; nor does a probe, which is a PerformRpc."""
 _PROBE = "lk-tui.probe"
 _PASSED_ON = ("Content-Type", "Date")
 
@@ -60,7 +60,7 @@ class Exchange:
         """Whether it changes a server, or asks an agent to."""
         if self.method == "PerformRpc":
             return room_pb.PerformRpcRequest.FromString(self.body).method != _PROBE
-        return self.method in CHANGES
+        return self.method not in READS
 
     async def forward(self) -> Answer:
         """Ask the server itself; its whole answer."""
