@@ -281,15 +281,19 @@ async def on_demo(
 
 
 @asynccontextmanager
-async def on_server(server: LabServer, *, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Dashboard]:
-    """A dashboard on a real server, with its first picture."""
+async def on_server(
+    server: LabServer, *, url: str = "", size: tuple[int, int] = (120, 40), read_only: bool = False
+) -> AsyncIterator[Dashboard]:
+    """A dashboard on a real server, with its first picture; `url` is another way to that server."""
+    there = url or server.url
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Connection]:
-        yield Connection(server.url, server.api_key, Secret(server.api_secret), "lab", "a test")
+        yield Connection(there, server.api_key, Secret(server.api_secret), "lab", "a test")
 
     sources = Sources(0.3, 60_000, observe=0)
-    async with dashboard(connect, Where("lab", server.url, "a test"), size=size, sources=sources) as shown:
+    where = Where("lab", there, "a test", read_only=read_only)
+    async with dashboard(connect, where, size=size, sources=sources) as shown:
         await shown.wait_for("● live")
         yield shown
 

@@ -15,6 +15,7 @@ from textual.screen import ModalScreen
 
 from tests.build import NOW, agent, dispatch, person, room, snapshot
 from tests.dashboard import Dashboard, join, on_demo, on_pictures, open_room, small_world
+from tests.hostile import HOSTILE
 from tui.gateway import convert
 from tui.model.action import Action, ActionRecord, Outcome, Step, Target
 from tui.model.room import Participant, Room
@@ -22,17 +23,6 @@ from tui.model.snapshot import Failure, FailureKind, Snapshot
 from tui.model.text import Name, safe_text
 from tui.ui.dialogs import ChooseAgentDialog
 from tui.ui.session_screen import SessionScreen
-
-HOSTILE = {
-    "a closing tag": "[/foo]",
-    "markup": "[bold red on blue][@click=app.quit]x[/] [$primary]$text {name} %s [",
-    "escape sequences": "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x1b\\\x1b[2J\x1b[H\x1b[31mred \x9b31m\x9d0;owned\x9c",
-    "line breaks": "one\ntwo\r\nthree\ttab\x0b\x0c\x85\u2028\u2029four",
-    "bidirectional and invisible": " sales\u202e88-lacituped\u2066\u2069\u200f\u200b\ufeff\u00ad\U000e0041\ue000 ",
-    "empty": "",
-    "long and wide": "客服-上海-十二" * 32,
-    "emoji, combining, right to left": "☎️ café 🎂 👨‍👩‍👧 🏳️‍🌈 🇩🇪 Z̸̡͓̪͉a̵̢l̷g̸o̶ שירות-לקוחות مرحبا",
-}
 
 
 def wired(text: str, *, session: str = "open") -> Room:

@@ -1,0 +1,85 @@
+"""What strangers may call a room or themselves, and write wherever they can write: the corpus of the tests."""
+
+from __future__ import annotations
+
+HOSTILE = {
+    "a closing tag": "[/foo]",
+    "markup": "[bold red on blue][@click=app.quit]x[/] [$primary]$text {name} %s [",
+    "escape sequences": "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x1b\\\x1b[2J\x1b[H\x1b[31mred \x9b31m\x9d0;owned\x9c",
+    "other controls": "\x1bc\x1b(0\x1b#8\x1bP+q\x1b\\\x1b_x\x1b\\\x1b^y\x9c\x08\x7f\x0e\x05\x1b[6n\x1b[?1049l\x90\x98",
+    "line breaks": "one\ntwo\r\nthree\ttab\x0b\x0c\x85\u2028\u2029four",
+    "bidirectional and invisible": " sales\u202e88-lacituped\u2066\u2069\u200f\u200b\ufeff\u00ad\U000e0041\ue000 ",
+    "empty": "",
+    "a nul": "sa\x00les",
+    "long and wide": "客服-上海-十二" * 32,
+    "emoji, combining, right to left": "☎️ café 🎂 👨‍👩‍👧 🏳️‍🌈 🇩🇪 Z̸̡͓̪͉a̵̢l̷g̸o̶ שירות-לקוחות مرحبا",
+}
+"""Texts that would do something to a terminal, to Textual's markup, or to a table, if they were let."""
+
+NAMES = {
+    "up and away": "../delete#",
+    "what it would reach": "delete",
+    "parent": "..",
+    "self": ".",
+    "a path with a query": "a/b?c=d",
+    "the path": "a/b",
+    "a fragment": "a#b",
+    "a query": "room?x=1",
+    "a form": "a&b=c+d",
+    "a url": "https://x.example/y",
+    "percent": "%2F",
+    "what percent stands for": "/",
+    "percent nul": "%00",
+    "a tag": "[/foo]",
+    "a script": "<script>alert(1)</script>",
+    "quotes": "\"'`$(x)\\",
+    "json": '{"room": "x"}',
+    "a list": "a,b;c|d:e",
+    "a star": "*",
+    "an escape written out": "\\x1b",
+    "a space": " ",
+    "spaces": "   ",
+    "a space before": " support",
+    "a space behind": "support ",
+    "plain": "support",
+    "upper case": "Support",
+    "look-alike": "supp\u043ert",
+    "wider look-alike": "\uff53upport",
+    "invisible": "support\u200b",
+    "only invisible": "\u200b",
+    "no break": "\u00a0",
+    "byte order": "\ufeff",
+    "composed": "caf\u00e9",
+    "decomposed": "cafe\u0301",
+    "a lone accent": "\u0301",
+    "emoji": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "right to left": "\u202etroppus",
+    "a title": "\x1b]0;owned\x07",
+    "the escape alone": "\x1b",
+    "a line break": "a\nb",
+    "a carriage return": "a\rb",
+    "a tab": "a\tb",
+    "a nul": "a\x00b",
+    "only a nul": "\x00",
+    "private use": "\ue000",
+    "no character": "\uffff",
+    "a tag character": "\U000e0041",
+    "as long as may be": "x" * 256,
+    "as long, ended otherwise": "x" * 255 + "y",
+    "as long, differing in the middle": "x" * 127 + "y" + "x" * 128,
+    "as long, and wide": "\u5ba2" * 85,
+}
+"""Names that livekit-server 1.13.5 accepts for rooms and for participants; of its limit, 256, it counts the bytes.
+Several look like each other, or would be each other if anything were done to them on the way."""
+
+NASTIEST = (
+    "up and away",
+    "a path with a query",
+    "a tag",
+    "spaces",
+    "invisible",
+    "a title",
+    "a nul",
+    "as long, differing in the middle",
+)
+"""Of these names those that are driven key by key."""
