@@ -19,7 +19,7 @@ WORDS = ("s", "sup", "sales", "agent", "1", "alone", "[/foo]", "zzz", "é", " ")
 _WEIGHTS = {Group.MOVE: 6, Group.ACT: 4, Group.LOOK: 2, Group.PROGRAM: 1}
 _SELDOM = frozenset({"save", "pause"})
 """What would fill the disk, or hold the picture for half of the time."""
-_LEFT_OUT = frozenset({"quit"})
+_LEFT_OUT = frozenset({"quit", "suspend"})
 
 
 class Monkey:

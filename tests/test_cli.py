@@ -209,7 +209,7 @@ async def test_without_a_terminal_the_dashboard_does_not_start(tmp_path: Path, c
     ended = await run(tmp_path, *command)
     assert ended.code == 2
     assert ended.out == ""
-    assert ended.err == "lk-tui: the dashboard needs a terminal: without one, use `lk-tui rooms`\n"
+    assert ended.err == "lk-tui: the dashboard needs a terminal, and not a dumb one: without one, use `lk-tui rooms`\n"
 
 
 async def test_a_secret_on_the_command_line_is_warned_of(lab_server: LabServer, tmp_path: Path) -> None:

@@ -198,6 +198,11 @@ class Watch:
         if record.outcome is not Outcome.RUNNING:
             self._poller.wake(record.target.room_sid)
 
+    def keep(self, seconds: float) -> None:
+        """Have all that was told kept, from any thread, because the program ends; waits for so long at the most."""
+        if self._history is not None:
+            self._history.end(seconds)
+
     # What the sources tell
 
     def _take_snapshot(self, snapshot: Snapshot) -> None:

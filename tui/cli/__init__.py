@@ -268,9 +268,11 @@ def _run(app: Supervisor) -> None:
     from tui.ui.terminal import end_with_terminal, has_terminal
 
     if not has_terminal():
-        click.echo("lk-tui: the dashboard needs a terminal: without one, use `lk-tui rooms`", err=True)
+        click.echo(
+            "lk-tui: the dashboard needs a terminal, and not a dumb one: without one, use `lk-tui rooms`", err=True
+        )
         sys.exit(EXIT_USAGE)
-    end_with_terminal()
+    end_with_terminal(app.keep)
     keep_collections_short()
     app.run()
     sys.exit(app.return_code or 0)

@@ -113,11 +113,15 @@ class History:
 
     async def close(self) -> None:
         """Write what is left, and end; not all of it where the file is out of reach for long, which `status` says."""
+        await asyncio.to_thread(self.end, FLUSH_S)
+
+    def end(self, seconds: float) -> None:
+        """As `close`, from any thread, which waits for so long at the most."""
         with self._changed:
             self._ending = True
             self._changed.notify()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, FLUSH_S)
+            self._thread.join(seconds)
 
     def _take(self, entries: Mapping[str, Entry]) -> None:
         if not entries:

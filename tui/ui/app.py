@@ -269,6 +269,18 @@ class Supervisor(App[None]):
         """Stop all running actions between two steps; how many there are."""
         return self._control.stop_all() if self._control is not None else 0
 
+    def keep(self, seconds: float) -> None:
+        """Have all that is known kept, from any thread, because the program ends; waits for so long at the most."""
+        if self._watch is not None:
+            self._watch.keep(seconds)
+
+    def action_suspend_process(self) -> None:
+        """Go to the shell's background; not in the middle of an action, which would be sent long after its re-check."""
+        if self._tasks:
+            self.notify("An action is still running: S stops it.", severity="warning")
+            return
+        super().action_suspend_process()
+
     async def action_quit(self) -> None:
         """Leave; with actions under way, only when asked twice."""
         if self._tasks and not self._asked_to_quit:

@@ -78,6 +78,7 @@ _KEY_WORDS = {
     "ctrl+p": "Ctrl+P",
     "ctrl+b": "Ctrl+B",
     "ctrl+f": "Ctrl+F",
+    "ctrl+z": "Ctrl+Z",
     "tab": "Tab",
     "shift+tab": "Shift+Tab",
 }
@@ -224,6 +225,14 @@ COMMANDS: tuple[Command, ...] = (
         "Find a command by its name.",
         Group.PROGRAM,
         "app.command_palette",
+    ),
+    Command(
+        "suspend",
+        "ctrl+z",
+        "suspend",
+        "Leave the terminal to the shell; its `fg` comes back. Nothing is polled meanwhile.",
+        Group.PROGRAM,
+        "app.suspend_process",
     ),
     Command(
         "quit",
