@@ -57,6 +57,14 @@ class LabProcess:
                 raise LabProcessError(f"{self.name}: {what} didn't happen within {timeout:.0f} s\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
 
+    def freeze(self) -> None:
+        """Have the whole group stand still (SIGSTOP): its connections stay, and nothing is answered."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on where it stood (SIGCONT)."""
+        os.killpg(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """Kill the whole group and reap it. Nothing happens if it isn't running."""
         process, self._process = self._process, None

@@ -74,7 +74,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 
 class LabServer:
-    """One livekit-server without Redis; a context manager that is ready inside and gone outside."""
+    """One livekit-server; a context manager that is ready inside and gone outside."""
 
     api_key = "devkey"
     api_secret = "secretsecretsecretsecretsecretsecret"
@@ -87,12 +87,15 @@ class LabServer:
         empty_timeout: int | None = None,
         departure_timeout: int | None = None,
         auto_create: bool | None = None,
+        redis: str = "",
     ) -> None:
         """`directory` gets the config and the log. Timeouts are seconds; None is the server's (300 and 20).
 
-        `auto_create` says whether joining makes a room that is not there; None is the server's (true).
+        `auto_create` says whether joining makes a room that is not there; None is the server's (true). `redis` is
+        `host:port` of the one that makes it a node of a cluster (`tests.lab.cluster`); empty for none.
         """
         self._directory = directory
+        self._redis = redis
         self._webhook_urls = list(webhook_urls)
         self._room = {
             name: value
@@ -195,6 +198,8 @@ class LabServer:
             config["webhook"] = {"api_key": self.api_key, "urls": self._webhook_urls}
         if self._room:
             config["room"] = self._room
+        if self._redis:
+            config["redis"] = {"address": self._redis}
         self._config.write_text(yaml.safe_dump(config))
 
     def _launch(self, binary: Path) -> None:
