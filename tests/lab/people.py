@@ -44,7 +44,9 @@ class LabPerson:
         await self.leave()
 
 
-async def join(server: LabServer, room: str, identity: str, **grants: Any) -> LabPerson:
+async def join(
+    server: LabServer, room: str, identity: str, kind: api.AccessToken.ParticipantKind = "standard", **grants: Any
+) -> LabPerson:
     """Connect `identity` to `room`, and so create the room if there is none.
 
     `grants` are more fields of `api.VideoGrants`; `hidden=True, agent=True` makes an observer who neither counts nor
@@ -69,6 +71,6 @@ async def join(server: LabServer, room: str, identity: str, **grants: Any) -> La
     def on_disconnected(reason: rtc.DisconnectReason.ValueType) -> None:
         person.disconnected = rtc.DisconnectReason.Name(reason)
 
-    token = server.token(identity, api.VideoGrants(room_join=True, room=room, **grants))
+    token = server.token(identity, api.VideoGrants(room_join=True, room=room, **grants), kind)
     await person.room.connect(server.ws_url, token)
     return person

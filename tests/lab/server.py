@@ -144,9 +144,10 @@ class LabServer:
         """A client with this server's key; the caller closes it (`async with`)."""
         return api.LiveKitAPI(self.url, self.api_key, self.api_secret)
 
-    def token(self, identity: str, grants: api.VideoGrants) -> str:
+    def token(self, identity: str, grants: api.VideoGrants, kind: api.AccessToken.ParticipantKind = "standard") -> str:
         """An access token for `identity`."""
-        return api.AccessToken(self.api_key, self.api_secret).with_identity(identity).with_grants(grants).to_jwt()
+        token = api.AccessToken(self.api_key, self.api_secret).with_identity(identity).with_grants(grants)
+        return token.with_kind(kind).to_jwt()
 
     def delete_room(self, name: str) -> None:
         """Delete a room, or do nothing if there is none. Needs no event loop, so fixtures may clean up with it."""
