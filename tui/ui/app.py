@@ -20,15 +20,14 @@ from tui.model.action import ActionRecord
 from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
 from tui.model.room import Agent, Room
-from tui.model.session import SessionView
 from tui.model.signs import Kicks
 from tui.model.snapshot import FailureKind, Snapshot
 from tui.settings import Connection, SettingsError
 from tui.ui.bars import Where
-from tui.ui.commands import Group, On, commands
+from tui.ui.commands import Group, commands
 from tui.ui.main_screen import MainScreen
 from tui.ui.messages import LogChanged, SnapshotArrived
-from tui.ui.session_screen import Inspection, SessionScreen
+from tui.ui.panes_screen import PanesScreen
 from tui.ui.theme import THEME
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from tui.control.plan import Plan
     from tui.control.plan_many import ManyPlan
     from tui.history.store import History
+    from tui.model.session import SessionView
+    from tui.ui.session_screen import Inspection
     from tui.watch import Watch
 
 LOG_EVERY_S = 0.1
@@ -293,9 +294,8 @@ class Supervisor(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every command of the registry, and Textual's themes."""
-        session = next((each for each in reversed(self.screen_stack) if isinstance(each, SessionScreen)), None)
-        below: Screen[None] = session or self.main
-        for command in commands(On.MAIN if session is None else On.SESSION):
+        below = next(each for each in reversed(self.screen_stack) if isinstance(each, PanesScreen))
+        for command in commands(below.KIND):
             if command.id == "palette" or (command.group is Group.ACT and self.where.read_only):
                 continue
             title = f"{command.label.capitalize()}  ({command.key_words})"

@@ -41,8 +41,6 @@ from tui.ui.marks import Marks
 from tui.ui.panes_screen import PanesScreen
 from tui.ui.rooms_pane import RoomsPane
 from tui.ui.rows import PARTICIPANT_COLUMNS, participant_cells, participant_lines, room_lines
-from tui.ui.save import save_log
-from tui.ui.session_screen import SessionScreen
 from tui.ui.toasts import tell_batch_ended, tell_ended
 from tui.ui.tones import label
 
@@ -56,6 +54,7 @@ SETTLE_S = 0.15
 class MainScreen(PanesScreen):
     """Shows pictures; takes commands. It never asks the server anything: it tells the app what was decided."""
 
+    KIND = On.MAIN
     PANES = ("rooms", "participants", "agent", "log")
     TURNS = ("participants", "agent", "log")
     COMPACT = (100, 30)
@@ -140,7 +139,7 @@ class MainScreen(PanesScreen):
             self._arrange()
             await asyncio.sleep(0)
         for screen in self.app.screen_stack:
-            if isinstance(screen, Confirmation | SessionScreen):
+            if isinstance(screen, Confirmation | PanesScreen):
                 screen.picture_changed(snapshot)
         self._show_status()
 
@@ -290,6 +289,9 @@ class MainScreen(PanesScreen):
             return
         agent = room.agent(participant.sid)
         if agent is not None:
+            # A quarter of all that we import: not before it is wanted.
+            from tui.ui.session_screen import SessionScreen
+
             self.app.push_screen(SessionScreen(room, agent, self._clock))
             return
         lines = [*participant_lines(room, participant, self._clock()), ("", ""), *room_lines(room, self._clock())]
@@ -448,6 +450,8 @@ class MainScreen(PanesScreen):
         if not lines:
             self._say("The log shows nothing that could be saved.")
             return
+        from tui.ui.save import save_log
+
         try:
             path = save_log(lines, Path.cwd(), self._clock())
         except OSError as error:

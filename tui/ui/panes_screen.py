@@ -10,9 +10,11 @@ from textual import events
 from textual.screen import Screen
 
 from tui.ui.asking import Asking
+from tui.ui.commands import On
 from tui.ui.dialogs import DetailDialog, help_page
 
 if TYPE_CHECKING:
+    from tui.model.snapshot import Snapshot
     from tui.ui.app import Supervisor
 
 
@@ -24,6 +26,7 @@ class PanesScreen(Screen[None]):
     """
 
     app: Supervisor
+    KIND: ClassVar[On]
     PANES: ClassVar[tuple[str, ...]]
     TURNS: ClassVar[tuple[str, ...]]
     COMPACT: ClassVar[tuple[int, int]]
@@ -39,6 +42,9 @@ class PanesScreen(Screen[None]):
 
     def _say(self, words: str, *, calm: bool = False) -> None:
         self._asking.say(words, calm=calm)
+
+    def picture_changed(self, snapshot: Snapshot) -> None:
+        """A newer picture arrived."""
 
     # Panes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from textual import on
 from textual.app import ComposeResult
@@ -30,9 +30,6 @@ from tui.ui.rows import time_of_day
 from tui.ui.save import save_conversation
 from tui.ui.session_panes import HealthPane, NowPane, SessionHead, session_page
 
-if TYPE_CHECKING:
-    pass
-
 DRAW_EVERY_S = 0.1
 """Between two drawings, when hundreds of events a second come in."""
 
@@ -50,6 +47,7 @@ class Inspection(Protocol):
 class SessionScreen(PanesScreen):
     """Looks into the session of one agent, which is frozen when it is opened; closing it ends the inspection."""
 
+    KIND = On.SESSION
     PANES = TURNS = ("conversation", "now", "health")
     COMPACT = (100, 24)
     AUTO_FOCUS = "#conversation"
