@@ -269,7 +269,7 @@ class Inspection:
             return
         if not self._spoke.is_set() and self._book.view.health is not Health.HUNG:
             trip = time.monotonic() - self._asked_at
-            self._patience = min(max(UNANSWERED_S, 3 * trip, 0.9 * self._patience), LONGEST_UNANSWERED_S)
+            self._patience = min(max(UNANSWERED_S, 3 * trip, 0.7 * self._patience), LONGEST_UNANSWERED_S)
         self._answered = True
         self._spoke.set()
         self._stand(Health.ANSWERING)
