@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import pytest
 from livekit import api, rtc
 from livekit.protocol import room as room_pb
 
@@ -21,6 +23,7 @@ from tests.lab.worker import LabWorker
 from tui.config import Sources
 from tui.control.control import Control
 from tui.control.plan import plan
+from tui.history.store import History
 from tui.model.action import Action, ActionRecord, Outcome
 from tui.model.room import Room
 from tui.model.secret import Secret
@@ -115,7 +118,15 @@ class Call:
 
 @asynccontextmanager
 async def calling(
-    server: LabServer, worker: LabWorker, name: str, *, read_only: bool = False, observe: int = 0, aloud: bool = False
+    server: LabServer,
+    worker: LabWorker,
+    name: str,
+    *,
+    read_only: bool = False,
+    observe: int = 0,
+    inspect: bool = True,
+    aloud: bool = False,
+    history: Path | None = None,
 ) -> AsyncIterator[Call]:
     metadata = json.dumps({"llm": "scripted", "voice": "scripted" if aloud else "none"})
     orders = [api.RoomAgentDispatch(agent_name=worker.agent_name)] if worker.agent_name else []
@@ -128,8 +139,14 @@ async def calling(
         for call in calls:
             call.snapshot = snapshot
 
-    sources = Sources(0.3, 60_000, observe=observe)
-    watch = Watch(connection, sources, on_snapshot=on_snapshot, on_closes=lambda _: None, read_only=read_only)
+    watch = Watch(
+        connection,
+        Sources(0.3, 60_000, observe=observe, inspect=inspect),
+        on_snapshot=on_snapshot,
+        on_closes=lambda _: None,
+        history=History(history, server.url) if history is not None else None,
+        read_only=read_only,
+    )
     async with await join(server, name, "alice") as alice, watch:
         ready = await worker.wait_for("ready", room=name)
         call = Call(watch, server, name, alice, int(str(ready["pid"])))
@@ -458,6 +475,64 @@ async def test_a_read_only_dashboard_looks_in_and_does_nothing(
         inspection.refresh_rtc_stats()
         await eventually(lambda: call.view.rtc)
         assert texts(call.said) == [("handoff", "receptionist has the session")]
+
+
+async def test_that_a_session_was_opened_is_kept_and_nothing_of_what_was_said_in_it(
+    lab_server: LabServer, lab_worker: LabWorker, room_name: str, tmp_path: Path
+) -> None:
+    kept = tmp_path / "history.db"
+    async with calling(lab_server, lab_worker, room_name, history=kept) as call:
+        control = Control(call.watch.gateway, "mira@ops1", call.watch.take_record, inspector=call.watch.inspector)
+        call.open()
+        await call.stands(Health.ANSWERING)
+        sid = call.room.agents[0].participant.sid
+        said = plan(Action.SAY_TO_AGENT, call.room, sid, time.time(), text="my card ends in 4711")
+        assert (await control.carry_out(said)).outcome is Outcome.CONFIRMED
+        await call.says(3)
+        await call.code("hear", "I live in Elm Street")
+        await eventually(lambda: call.view.entries[-1].text == "I live in Elm Street")
+    history = History(kept, lab_server.url)
+    _, actions = await history.recent(3600.0, 10)
+    await history.close()
+    opened, told = actions
+    assert (opened.action, opened.operator, opened.outcome) == (
+        Action.INSPECT_SESSION,
+        "mira@ops1",
+        Outcome.CONFIRMED,
+    )
+    assert (opened.target.room_sid, opened.target.participant_sid) == (call.room.sid, sid)
+    assert told.action is Action.SAY_TO_AGENT
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"inspect session" in written
+    for words in (b"4711", b"Elm Street", b"You said", b"answer the phone"):
+        assert words not in written
+
+
+async def test_where_nothing_is_to_be_looked_into_nothing_can_be_and_no_process_is_started(
+    lab_server: LabServer, lab_worker: LabWorker, room_name: str
+) -> None:
+    async with calling(lab_server, lab_worker, room_name, inspect=False) as call:
+        assert call.watch.inspect(call.room, call.room.agents[0].participant.sid, call.look) is None
+        assert call.watch.inspector is None
+        assert call.watch._observers is None
+
+
+async def test_looking_in_goes_on_when_the_observers_process_was_killed(
+    lab_server: LabServer, lab_worker: LabWorker, room_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.gateway.observer.SOON_S", 0.5)
+    async with calling(lab_server, lab_worker, room_name) as call:
+        call.open()
+        await call.stands(Health.ANSWERING)
+        observers = call.watch._observers
+        assert observers is not None
+        assert observers._process is not None
+        observers._process.kill()
+        await call.stands(Health.CONNECTING)
+        assert call.view.trouble == "the observer is away, its process ended: it is started again"
+        await call.stands(Health.ANSWERING)
+        await call.inspected.say("are you there")
+        await eventually(lambda: call.said[-1].text == "You said: are you there")
 
 
 WATCHING = """

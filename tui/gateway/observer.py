@@ -258,11 +258,13 @@ class Observers:
                 await self._run()
             except OSError as error:
                 self._process_trouble = f"can't start: {error.strerror}"
+                trouble = f"the observer {self._process_trouble}"
             else:
                 self._process_trouble = "its process ended: it is started again"
+                trouble = f"the observer is away, {self._process_trouble}"
             self._observed.clear()
             for line in tuple(self._lines):
-                line.listener.on_away(f"the observer's {self._process_trouble}")
+                line.listener.on_away(trouble)
             retry.failed(started)
             await asyncio.sleep(retry.pause)
             self._changed.set()
