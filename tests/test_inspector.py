@@ -181,6 +181,18 @@ async def test_an_observer_that_is_lost_is_awaited_and_all_is_asked_again() -> N
         assert played.views[-1].trouble == ""
 
 
+async def test_a_closed_session_is_found_closed_again_when_the_observer_is_back() -> None:
+    played = Played()
+    async with looking(played):
+        await played.stands(Health.ANSWERING)
+        played.session_answers = False
+        await eventually(lambda: played.found_out)
+        played.listener.on_away("the observer is out of lobby")
+        await played.stands(Health.CONNECTING)
+        played.listener.on_joined()
+        await played.stands(Health.CLOSED)
+
+
 async def test_an_agent_that_the_lists_have_not_is_gone() -> None:
     for room in (None, replace(ROOM, participants=(person("ann"),))):
         played = Played()

@@ -300,6 +300,8 @@ class Inspection:
         self._joined.clear()
         if self._book.view.health is not Health.GONE:
             self._stand(Health.CONNECTING, trouble)
+        # A closed session was left alone: when we are back, it is judged anew.
+        self._spoke.set()
 
     def on_gone(self) -> None:
         """It is over."""
@@ -326,6 +328,7 @@ class Inspection:
                 # Each question in vain is logged by the agent. One that speaks of itself is asked again.
                 self._spoke.clear()
                 await self._spoke.wait()
+                continue
             self._spoke.clear()
             self._asked_at = time.monotonic()
             self._ask("ping")
