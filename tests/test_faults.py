@@ -18,7 +18,7 @@ from livekit.protocol import room as room_pb
 
 from tests.dashboard import Dashboard, dashboard, on_server
 from tests.faults_table import DOCUMENT, RESTARTED, SAID, SKEWED, as_document, as_pattern
-from tests.lab.faults import BIG, FAULTS, LAB_NAME, NAMES, answering, clock_ahead, huge
+from tests.lab.faults import BIG, FAULTS, LAB_NAME, NAMES, answering, clock_ahead, huge, never_answered
 from tests.lab.proxy import Answer, Exchange, FaultProxy, no_fault
 from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
@@ -298,6 +298,27 @@ async def test_one_dead_connection_does_not_leave_others_to_be_waited_for(
         assert dead.is_set()
         await eventually(lambda: proxy.open == 1)
         assert proxy.most_open <= old + 1
+
+
+async def test_r_gives_up_a_request_that_hangs(
+    lab_server: LabServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that nothing else does.
+    monkeypatch.setattr("tui.gateway.client.TIMEOUT_S", 10 * PATIENCE_S)
+    async with lab_server.client() as livekit:
+        for room in ROOMS:
+            await livekit.room.create_room(api.CreateRoomRequest(name=room))
+    async with (
+        FaultProxy(lab_server.url) as proxy,
+        dashboard_behind(proxy, "127.0.0.1", tmp_path / "closes.db") as shown,
+    ):
+        proxy.fault = never_answered
+        await shown.wait_for("no answer yet")
+        proxy.fault = no_fault
+        await shown.press("r")
+        await shown.wait_for("● live")
+    for room in ROOMS:
+        lab_server.delete_room(room)
 
 
 # A server that is there again, and empty

@@ -317,6 +317,28 @@ def test_a_back_off_is_cut_short_only_by_who_insists_and_only_once() -> None:
     in_virtual_time(scenario())
 
 
+def test_who_insists_on_an_answer_that_is_overdue_has_it_asked_for_anew_but_once() -> None:
+    async def scenario() -> None:
+        gateway, screen = FakeGateway(["one"]), Screen()
+        poller = poller_of(gateway, screen)
+        async with running(poller):
+            await asyncio.sleep(1)
+            gateway.delays[ROOMS, ""] = 10.0
+            await asyncio.sleep(2)
+            poller.wake(insist=True)
+            assert gateway.asked(ROOMS) == [0.0, 2.0]
+            await asyncio.sleep(2)
+            gateway.delays[ROOMS, ""] = 3.0
+            for _ in range(3):
+                poller.wake(insist=True)
+                await asyncio.sleep(0.5)
+            assert gateway.asked(ROOMS) == [0.0, 2.0, 5.0]
+            await asyncio.sleep(1.6)
+            assert screen.last.listed_at == pytest.approx(EPOCH + 8.0)
+
+    in_virtual_time(scenario())
+
+
 def test_a_wake_during_a_poll_makes_another_one_and_never_two_at_a_time() -> None:
     async def scenario() -> None:
         gateway = FakeGateway(["one"])

@@ -86,6 +86,8 @@ class Poller:
         self._number = 0
         self._polling = asyncio.Lock()
         self._woken = asyncio.Event()
+        self._listing = False
+        self._insisted = asyncio.Event()
         self._agenda: deque[Read] = deque()
         self._under_way: dict[tuple[Kind, str, str], asyncio.Task[None]] = {}
         self._probes: dict[str, asyncio.Task[None]] = {}
@@ -142,11 +144,15 @@ class Poller:
     def wake(self, room_sid: str | None = None, *, insist: bool = False) -> None:
         """Poll now, this room first if one is given. Many calls make one poll.
 
-        A server that is left alone for a while is asked before that only if the caller insists.
+        A server that is left alone for a while is asked before that only if the caller insists; and so is one anew that
+        should have answered by now.
         """
         if room_sid is not None:
             self._schedule.wake(room_sid)
-        self._hurry(insist=insist)
+        if insist and self._listing and _monotonic() - self._began >= self._interval:
+            self._insisted.set()
+        else:
+            self._hurry(insist=insist)
 
     def _hurry(self, *, insist: bool = False) -> None:
         if insist or not self._back_off.left(_monotonic()):
@@ -213,7 +219,7 @@ class Poller:
 
         In slices, so that a key is answered in between; reads of before go on arriving meanwhile.
         """
-        messages = await self._gateway.list_room_messages()
+        messages = await self._ask_for_rooms()
         at = self._clock()
         first = not self._listed
         listed: set[str] = set()
@@ -227,6 +233,23 @@ class Poller:
             self._schedule.forget(sid)
             self._probing.forget(sid)
         return at
+
+    async def _ask_for_rooms(self) -> Sequence[models_pb.Room]:
+        """The listing, asked for once more if somebody insists: what hangs may hang for its connection alone."""
+        self._insisted.clear()
+        self._listing = True
+        asked = asyncio.create_task(self._gateway.list_room_messages())
+        insisted = asyncio.create_task(self._insisted.wait())
+        try:
+            await asyncio.wait({asked, insisted}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                return asked.result()
+        finally:
+            self._listing = False
+            for task in (asked, insisted):
+                task.cancel()
+            await asyncio.gather(asked, insisted, return_exceptions=True)
+        return await self._gateway.list_room_messages()
 
     def _take_listed(self, message: models_pb.Room, *, first: bool) -> None:
         """A room whose message is as before costs one comparison."""
