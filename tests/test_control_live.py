@@ -36,13 +36,20 @@ OPERATOR = "mira"
 class Lab:
     """A server, asked by livekit-api, and our own control of it."""
 
-    def __init__(self, server: LabServer, gateway: Gateway, livekit: api.LiveKitAPI, people: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        server: LabServer,
+        gateway: Gateway,
+        livekit: api.LiveKitAPI,
+        people: AsyncExitStack,
+        patience: Patience = Patience(watch_name_s=2.0),  # noqa: B008 - immutable
+    ) -> None:
         self.server = server
         self.gateway = gateway
         self._livekit = livekit
         self._people = people
         self.published: list[ActionRecord] = []
-        self.control = Control(gateway, OPERATOR, self.published.append, patience=Patience(watch_name_s=2.0))
+        self.control = Control(gateway, OPERATOR, self.published.append, patience=patience)
 
     # What the server says, by its own API
 
@@ -376,7 +383,7 @@ async def test_an_agent_that_hangs_is_removed_before_its_room_and_the_log_says_a
     assert record.outcome is Outcome.CONFIRMED, record
     said = [step.text for step in record.steps]
     assert f"{name} is hung: its process does not answer" in said
-    removed, kicked = f"confirmed: {name} left", f"{name} is still there, so it is kicked"
+    removed, kicked = f"confirmed: {name} left the list", f"{name} is still there, so it is kicked"
     assert said.index(removed) < said.index(next(text for text in said if text.startswith("DeleteRoom")))
     assert (kicked in said) is not by_dispatch
     assert await lab.rooms(room_name) == []

@@ -73,6 +73,45 @@ ROOM_ACTIONS = (Action.DELETE_ROOM, Action.TEAR_DOWN, Action.DISPATCH_AGENT)
 AGENT_ACTIONS = (Action.CLOSE_SESSION, Action.SHUT_DOWN_JOB)
 
 
+# A ghost room
+
+
+GHOST = replace(room(person("alice"), agent("frontdesk")), ghost_since=NOW - 30)
+
+
+def test_a_repair_says_what_it_does_and_what_was_not_seen() -> None:
+    made = plan(Action.REPAIR_ROOM, GHOST, None, NOW)
+    assert not made.blocked
+    told = said(made)
+    for words in (
+        "CreateRoom has a node that is alive take the room over",
+        "starts automatic agents",
+        "DeleteRoom ends the room",
+        "Who is listed in it goes from the list: 1 person and 1 agent.",
+        "If people join meanwhile, it is not deleted.",
+        "Seen is only that its node doesn't answer.",
+    ):
+        assert words in told, words
+
+
+def test_only_a_ghost_is_repaired() -> None:
+    made = plan(Action.REPAIR_ROOM, room(person("alice")), None, NOW)
+    assert made.blocked.startswith("Only a ghost room is repaired")
+    assert made.offers == (Action.DELETE_ROOM,)
+
+
+def test_what_ends_a_room_offers_the_repair_for_a_ghost_and_for_no_other() -> None:
+    for action in (Action.DELETE_ROOM, Action.TEAR_DOWN):
+        assert plan(action, GHOST, None, NOW).offers == (Action.REPAIR_ROOM,)
+        assert plan(action, room(person("alice"), agent("frontdesk")), None, NOW).offers == ()
+
+
+def test_every_other_action_on_a_ghost_warns_that_its_node_does_not_answer() -> None:
+    for action in (*ROOM_ACTIONS, *AGENT_ACTIONS, Action.KICK):
+        made = plan(action, replace(GHOST, dispatches=(dispatch("frontdesk"),)), "PA_frontdesk", NOW)
+        assert "This is a ghost room, whose node doesn't answer" in " ".join(made.warnings), made
+
+
 # Whom it names
 
 

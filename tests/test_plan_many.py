@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,9 +71,12 @@ def test_what_can_not_be_done_is_left_out_and_says_why() -> None:
 
 def test_many_rooms_are_deleted_only_by_whoever_types_how_many() -> None:
     for action in Action:
-        few = plan_many(action, [(one, None) for one in rooms(FEW)], NOW)
-        many = plan_many(action, [(one, None) for one in rooms(FEW + 1)], NOW)
-        deletes = action in (Action.DELETE_ROOM, Action.TEAR_DOWN)
+        since = NOW - 30 if action is Action.REPAIR_ROOM else None
+        few, many = (
+            plan_many(action, [(replace(one, ghost_since=since), None) for one in rooms(number)], NOW)
+            for number in (FEW, FEW + 1)
+        )
+        deletes = action in (Action.DELETE_ROOM, Action.TEAR_DOWN, Action.REPAIR_ROOM)
         assert (few.word, many.word) == ("", str(FEW + 1) if deletes else "")
 
 
@@ -85,6 +90,17 @@ def test_everyone_who_is_hit_is_counted() -> None:
     many = plan_many(Action.DISPATCH_AGENT, [(one, None) for one in rooms(2)], NOW, agent_name="intake")
     assert many.effects == ("A worker named intake is asked for an agent, for each of 2 rooms.",)
     assert [plan.agent_name for plan in many.plans] == ["intake", "intake"]
+
+
+def test_of_many_rooms_only_the_ghosts_are_repaired() -> None:
+    ghost, well = rooms(2)
+    many = plan_many(Action.REPAIR_ROOM, [(replace(ghost, ghost_since=NOW - 30), None), (well, None)], NOW)
+    assert [plan.target.room_sid for plan in many.plans] == [ghost.sid]
+    assert [plan.target.room_sid for plan in many.blocked] == [well.sid]
+    assert " ".join(many.effects) == (
+        "1 ghost room: taken over by a node that is alive, which starts automatic agents; then deleted, where nobody "
+        "joined meanwhile. 1 person and 1 agent are listed there."
+    )
 
 
 def test_what_is_done_to_a_room_is_done_once_however_many_of_its_participants_are_marked() -> None:

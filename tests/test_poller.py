@@ -177,7 +177,7 @@ def test_a_fault_of_our_own_in_a_room_is_that_rooms_trouble() -> None:
 
 
 @pytest.mark.parametrize("who", [(person("ann"), agent("bot")), (person("ann"),)], ids=["agent", "no agent"])
-def test_dispatches_that_hang_are_trouble_that_stays_and_is_not_retried_for_half_a_minute(
+def test_dispatches_that_hang_are_trouble_that_stays_and_are_asked_for_once_more_and_then_left_alone_for_a_minute(
     who: tuple[Participant, ...],
 ) -> None:
     async def scenario() -> None:
@@ -190,7 +190,6 @@ def test_dispatches_that_hang_are_trouble_that_stays_and_is_not_retried_for_half
         await run_for(poller, 60)
         asked = gateway.asked(DISPATCHES, "ghost")
         assert len(asked) == 2
-        assert asked[1] - asked[0] >= 30.0
         since = [s for s in screen.snapshots if s.at > EPOCH + 5]
         assert {s.rooms["RM_ghost"].trouble for s in since} == {"no response (503)"}
         assert since[-1].rooms["RM_ghost"].checked_at == since[-1].at

@@ -97,6 +97,16 @@ def test_a_silent_agent_comes_before_everything_else() -> None:
     assert WORST_FIRST[SignCode.SILENT] == 0
 
 
+def test_nothing_else_can_be_told_from_what_is_listed_in_a_ghost_room() -> None:
+    ghost = room(
+        "r", agent(joined=900, silent_since=NOW - 14), trouble="503", checked_at=NOW - 90, ghost_since=NOW - 41
+    )
+    (found,) = signs(ghost, NOW, LIMITS)
+    assert (found.code, found.since) == (SignCode.GHOST, NOW - 41)
+    assert sign_words(found, NOW) == "ghost: node silent 41s"
+    assert next_change(ghost, NOW, LIMITS) is None
+
+
 def test_a_closed_session_whose_agent_stays_is_a_sign_and_hides_its_last_state() -> None:
     closed = agent(
         state="thinking",

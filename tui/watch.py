@@ -131,6 +131,8 @@ class Watch:
         await self._poller.run()
 
     async def _is_there(self, room: Room) -> bool:
+        # Whoever joins a ghost room has it taken over, and agents started in it: its node has to answer first.
+        await self.gateway.list_dispatches(room.name)
         return any(now.sid == room.sid for now in await self.gateway.list_rooms([room.name.raw]))
 
     async def _answers(self, room: Room, identity: Name) -> bool:

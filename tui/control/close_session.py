@@ -53,7 +53,7 @@ async def session_closed(work: Work, agent: Agent, reply: Reply[str]) -> Ending:
         here = await work.who_is_there()
         now = next((who for who in here if who.sid == agent.participant.sid), None)
         if now is None:
-            return f"confirmed: {agent.name} left the room altogether"
+            return f"confirmed: {agent.name} left the list"
         reads = now.agent.session if now.agent is not None else SessionState.UNKNOWN
         return f"confirmed: {agent.name}'s session is closed" if reads is SessionState.CLOSED else None
 

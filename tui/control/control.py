@@ -19,6 +19,7 @@ from tui.control.names import RoomsByName
 from tui.control.plan import Plan
 from tui.control.plan_many import ManyPlan
 from tui.control.progress import EndedError, Ending, Progress
+from tui.control.repair_room import repair_room
 from tui.control.shut_down_job import shut_down_job
 from tui.control.tear_down import tear_down
 from tui.control.work import Work
@@ -170,6 +171,8 @@ class Control:
                     return await delete_room(work)
                 case Action.TEAR_DOWN:
                     return await tear_down(work)
+                case Action.REPAIR_ROOM:
+                    return await repair_room(work)
         except EndedError as ended:
             return ended.ending
 

@@ -34,7 +34,7 @@ async def delete_and_watch(work: Work) -> Ending:
     rooms = await work.until(gone, work.patience.room_gone_s)
     if rooms is None:
         what = f"{work.target.room_sid} not seen to go from the list within {work.patience.room_gone_s:.0f} s"
-        return work.not_proven(what, reply, Action.DELETE_ROOM)
+        return work.not_proven(what, reply, *(work.plan.offers or (Action.DELETE_ROOM,)))
     back = next(iter(rooms), None)
     if back is None:
         watched = f"{work.patience.watch_name_s:.0f} s"
@@ -52,7 +52,7 @@ async def delete_and_watch(work: Work) -> Ending:
         return Ending(Outcome.CAME_BACK, words, (*offers, Action.DELETE_ROOM), came_back_sid=back.sid)
     if work.unread:
         return work.not_proven("gone, but whether it came back could not be read", reply)
-    return Ending(Outcome.CONFIRMED, "confirmed: gone, and did not come back")
+    return Ending(Outcome.CONFIRMED, "confirmed: gone from the list, and did not come back")
 
 
 async def _who(work: Work) -> tuple[str, str, tuple[Action, ...]]:

@@ -49,7 +49,7 @@ async def kick(work: Work, kicked: Callable[[Target, Name], None]) -> Ending:
         return Ending(Outcome.CAME_BACK, words, (*offers, Action.KICK), came_back_sid=back.sid)
     if work.unread:
         return work.not_proven("gone, but whether it came back could not be read", reply)
-    return Ending(Outcome.CONFIRMED, "confirmed: gone, and did not come back", remedy(here))
+    return Ending(Outcome.CONFIRMED, "confirmed: gone from the list, and did not come back", remedy(here))
 
 
 async def remove_participant(work: Work, who: Name) -> Reply[None]:

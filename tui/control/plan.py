@@ -94,6 +94,8 @@ def plan(
             return _delete_room(room, now)
         case Action.TEAR_DOWN:
             return _tear_down(room, now)
+        case Action.REPAIR_ROOM:
+            return _repair_room(room)
 
 
 def _dispatch_agent(room: Room, now: float, agent_name: str) -> Plan:
@@ -239,7 +241,9 @@ def _delete_room(room: Room, now: float) -> Plan:
         sessions = "sessions are open and end" if many else "session is open and ends"
         first = f"tear down closes {'them' if many else 'it'} first"
         warnings.append(f"{_names(open_ones)}'s {sessions} without a goodbye: {first}.")
-    return _plan(Action.DELETE_ROOM, room, [all_disconnected(room)], warnings, agents=room.agents)
+    return _plan(
+        Action.DELETE_ROOM, room, [all_disconnected(room)], warnings, agents=room.agents, offers=_if_ghost(room)
+    )
 
 
 def _tear_down(room: Room, now: float) -> Plan:
@@ -250,7 +254,24 @@ def _tear_down(room: Room, now: float) -> Plan:
     if room.agents:
         effects.append("An agent that doesn't leave in time is kicked.")
     effects.append(all_disconnected(room))
-    return _plan(Action.TEAR_DOWN, room, effects, may_come_back(room, now), agents=room.agents)
+    return _plan(Action.TEAR_DOWN, room, effects, may_come_back(room, now), agents=room.agents, offers=_if_ghost(room))
+
+
+def _repair_room(room: Room) -> Plan:
+    if room.ghost_since is None:
+        why = "Only a ghost room is repaired: listed, while its node doesn't answer. This one was not found to be one."
+        return _blocked(Action.REPAIR_ROOM, room, why, (Action.DELETE_ROOM,))
+    effects = [
+        "CreateRoom has a node that is alive take the room over, under its SID; nobody in it comes back by that.",
+        "That starts automatic agents in it. Once they have joined, DeleteRoom ends the room and them.",
+        f"Who is listed in it goes from the list: {who_counts(room.participants or ())}.",
+        "If people join meanwhile, it is not deleted.",
+    ]
+    warnings = [
+        "Seen is only that its node doesn't answer.",
+        "If it is cut off rather than dead, people may still talk there, in a room that no list shows any more.",
+    ]
+    return _plan(Action.REPAIR_ROOM, room, effects, warnings)
 
 
 # What is meant
@@ -288,7 +309,7 @@ def _plan(
     agent_name: str = "",
     offers: tuple[Action, ...] = (),
 ) -> Plan:
-    unread = (f"The last attempt to read this room failed: {room.trouble}.",) if room.trouble else ()
+    unread = _in_doubt(action, room)
     title = action.value.capitalize()
     return Plan(
         action,
@@ -318,6 +339,24 @@ def _target(room: Room, participant: Participant | None, agent_name: str) -> Tar
     agent = room.agent(participant.sid)
     name = agent.name if agent is not None else ""
     return Target(room.name, room.sid, participant.identity, participant.sid, name)
+
+
+def _if_ghost(room: Room) -> tuple[Action, ...]:
+    """What to offer for a room that can't be deleted as it is."""
+    return (Action.REPAIR_ROOM,) if room.ghost_since is not None else ()
+
+
+def _in_doubt(action: Action, room: Room) -> tuple[str, ...]:
+    """What makes the picture of the room, and so the whole plan, doubtful."""
+    if room.ghost_since is None:
+        return (f"The last attempt to read this room failed: {room.trouble}.",) if room.trouble else ()
+    match action:
+        case Action.REPAIR_ROOM:
+            return ()
+        case Action.DISPATCH_AGENT:
+            return ("This is a ghost room, whose node doesn't answer: a dispatch starts it anew on another one.",)
+        case _:
+            return ("This is a ghost room, whose node doesn't answer: this is not likely to get through.",)
 
 
 def _names(agents: Iterable[Agent]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tui.control.plan import Plan, plan
 from tui.control.sentences import capital
-from tui.model.action import Action
+from tui.model.action import ENDS_ROOM, Action
 from tui.model.phrases import count, who_counts
 from tui.model.room import Participant, Room
 from tui.model.text import safe_text
@@ -67,7 +67,7 @@ def plan_many(action: Action, marked: Iterable[Marked], now: float, *, agent_nam
         tuple(blocked),
         f"{action.value.capitalize()}: {counted}",
         tuple(_effects(action, plans, rooms)),
-        str(len(plans)) if action in (Action.DELETE_ROOM, Action.TEAR_DOWN) and len(plans) > FEW else "",
+        str(len(plans)) if action in ENDS_ROOM and len(plans) > FEW else "",
     )
 
 
@@ -108,6 +108,10 @@ def _effects(action: Action, plans: Sequence[Plan], rooms: dict[str, Room]) -> I
             agents = count(sum(len(each.agents) for each in plans), "agent")
             yield f"{agents}: where the helper runs the session is closed first; then the jobs are shut down."
             yield from _all_disconnected(hit)
+        case Action.REPAIR_ROOM:
+            listed = capital(who_counts(who for room in hit for who in room.participants or ()))
+            yield f"{count(len(hit), 'ghost room')}: taken over by a node that is alive, which starts automatic agents;"
+            yield f"then deleted, where nobody joined meanwhile. {listed} are listed there."
         case Action.DISPATCH_AGENT:
             name = safe_text(plans[0].agent_name)
             which = f"named {name}" if name else "without an agent name"

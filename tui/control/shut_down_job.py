@@ -53,7 +53,7 @@ async def agents_gone(work: Work, agents: tuple[Agent, ...], reply: Reply[object
 
     here = await work.until(look, patience)
     if here is not None:
-        return Ending(Outcome.CONFIRMED, f"confirmed: {names(agents)} left{reply.but}", remedy(here))
+        return Ending(Outcome.CONFIRMED, f"confirmed: {names(agents)} left the list{reply.but}", remedy(here))
     return work.not_proven(f"{names(staying)} not seen to leave within {patience:.0f} s", reply, Action.KICK)
 
 

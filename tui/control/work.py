@@ -27,7 +27,7 @@ from tui.model.room import Participant, Room
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_GONE_IS_DONE = frozenset({Action.SHUT_DOWN_JOB, Action.KICK, Action.DELETE_ROOM, Action.TEAR_DOWN})
+_GONE_IS_DONE = frozenset({Action.SHUT_DOWN_JOB, Action.KICK, Action.DELETE_ROOM, Action.TEAR_DOWN, Action.REPAIR_ROOM})
 """Actions whose aim is reached when the target is gone before they begin."""
 
 POLL_S = 0.25

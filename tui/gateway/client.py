@@ -222,6 +222,15 @@ class Gateway:
         request = room_pb.DeleteRoomRequest(room=room.raw)
         await self._change(ROOMS, "DeleteRoom", request, VideoGrants(room_create=True), room_pb.DeleteRoomResponse)
 
+    async def create_room(self, room: Name) -> Room:
+        """Create a room, or have one of this name that is there held by a node that is alive; its SID stays.
+
+        `NoResponseError` after 3 s where a node that is dead still counts as alive (5 s after its last sign of life).
+        """
+        request = room_pb.CreateRoomRequest(name=room.raw)
+        grants = VideoGrants(room_create=True)
+        return convert.room(await self._change(ROOMS, "CreateRoom", request, grants, models_pb.Room))
+
     async def create_dispatch(self, room: Name, agent_name: str) -> Dispatch:
         """Order an agent into the room: of this (raw) agent name, or an automatic one if it is empty."""
         request = dispatch_pb.CreateAgentDispatchRequest(room=room.raw, agent_name=_sendable(agent_name))

@@ -11,7 +11,8 @@ where `room.auto_create` is on, the default. So that no observer brings back a r
 
 - its token asks for a room configuration that nobody has (`OPENS_NO_ROOM`). It is looked up only when a room has to be
   opened, which then fails; a room that is open is joined all the same (1.13.5, pkg/service/roomallocator.go);
-- for servers that know no room configurations, a room is asked for by its SID just before it is joined;
+- for servers that know no room configurations, a room is asked for by its SID just before it is joined, and so is its
+  node: a ghost room (`tui.gateway.ghosts`) that somebody joins is taken over by another node (1.13.5);
 - an observer that finds itself in another room than was meant leaves at once. One that was opened by that is left to
   LiveKit, which closes it when its `empty_timeout` is over; `status` tells of it;
 - one whose connection breaks leaves for good. It is sent again only while polling still shows that very room.
@@ -121,8 +122,8 @@ class Observers:
     """Observes at most `limit` rooms at a time, and those where a session is looked into; an async context manager.
 
     `publish` gets what is evidence for a session's end, `touched` the SID of every room that something happened in.
-    `is_there` tells whether the very room, by its SID, is there now, `answers` whether a participant's process does.
-    Where they raise, a room is not joined, and a silence proves nothing.
+    `is_there` tells whether the very room, by its SID, is there now, held by a node that answers; `answers` whether a
+    participant's process does. Where they raise, a room is not joined, and a silence proves nothing.
     """
 
     def __init__(

@@ -24,9 +24,11 @@ from tui.gateway.errors import (
     AuthenticationError,
     GatewayError,
     MissingError,
+    NoResponseError,
     NotLiveKitError,
     RateLimitedError,
 )
+from tui.gateway.ghosts import Ghosts
 from tui.gateway.probing import Probing
 from tui.gateway.reader import Reader
 from tui.gateway.schedule import LISTS, Kind, Read, Schedule
@@ -79,6 +81,7 @@ class Poller:
         self._back_off = BackOff(chance or random.Random())  # noqa: S311 - spreads retries, guards nothing
         self._schedule = Schedule()
         self._probing = Probing(on=probe)
+        self._ghosts = Ghosts()
         self._listed: dict[str, models_pb.Room] = {}
         self._rooms: dict[str, Room] = {}
         self._good: Mapping[str, Room] = {}
@@ -174,6 +177,7 @@ class Poller:
                 self._keep(listed_at)
             except GatewayError as error:
                 failure = error.failure
+                self._ghosts.outage(self._clock())
                 self._back_off.fail(error, _monotonic())
             except Exception as error:  # noqa: BLE001 - whatever it is, the operator keeps the last good picture
                 _log.exception("a poll failed by our own fault")
@@ -188,29 +192,36 @@ class Poller:
         `wanted` is given a room as it is listed, and when (seconds since 1970).
 
         Paced by concurrency alone, unless it takes more requests than the budget of a minute. Nobody is probed: that an
-        agent doesn't answer takes several seconds to know. Raises the `GatewayError` if the rooms can't be listed; a
-        room that can't be read has its `trouble`.
+        agent doesn't answer takes several seconds to know. What may be a ghost is asked twice. Raises the
+        `GatewayError` if the rooms can't be listed; a room that can't be read has its `trouble`.
         """
         async with self._polling:
             await self._afford(Share.LISTING)
             listed_at = await self._list_rooms()
             meant = [room.sid for room in self._rooms.values() if wanted(room, listed_at)]
-            reads = [Read(kind, sid) for sid in meant for kind in LISTS]
-            paced = 1 + len(reads) > self._budget.per_minute
-            left = iter(reads)
-
-            async def work() -> None:
-                for read in left:
-                    if paced:
-                        await self._afford(Share.URGENT)
-                    await asyncio.sleep(self._back_off.left(_monotonic()))
-                    await self._read(read)
-
-            async with asyncio.TaskGroup() as group:
-                for _ in range(CONCURRENCY):
-                    group.create_task(work())
+            await self._read_all([Read(kind, sid) for sid in meant for kind in LISTS])
+            if doubted := [sid for sid in meant if self._ghosts.is_doubted(sid)]:
+                await self._afford(Share.LISTING)
+                listed_at = await self._list_rooms()
+                await self._read_all([Read(Kind.DISPATCHES, sid) for sid in doubted])
             self._keep(listed_at)
             return self._snapshot(None)
+
+    async def _read_all(self, reads: Sequence[Read]) -> None:
+        """Read all of this, `CONCURRENCY` at a time."""
+        paced = 1 + len(reads) > self._budget.per_minute
+        left = iter(reads)
+
+        async def work() -> None:
+            for read in left:
+                if paced:
+                    await self._afford(Share.URGENT)
+                await asyncio.sleep(self._back_off.left(_monotonic()))
+                await self._read(read)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CONCURRENCY):
+                group.create_task(work())
 
     # The listing
 
@@ -232,6 +243,7 @@ class Poller:
             del self._rooms[sid], self._listed[sid]
             self._schedule.forget(sid)
             self._probing.forget(sid)
+            self._ghosts.clear(sid)
         return at
 
     async def _ask_for_rooms(self) -> Sequence[models_pb.Room]:
@@ -357,6 +369,8 @@ class Poller:
             return
         if trouble:
             self._schedule.failed(read, trouble, _monotonic())
+            if read.kind is Kind.PARTICIPANTS:
+                self._ghosts.clear(read.sid)
         else:
             self._schedule.succeeded(read)
         self._rooms[read.sid] = carry.with_trouble(after, self._schedule.trouble(read.sid))
@@ -373,10 +387,13 @@ class Poller:
         sid = asked.sid
         after = self._rooms[sid] = carry.with_participants(before, participants, self._clock())
         agents = carry.agent_sids(after)
-        self._schedule.agents_are(sid, any_there=bool(agents))
+        self._schedule.occupied(sid, anybody=bool(after.participants))
         self._probing.agents_are(sid, carry.probed_agents(after))
         for agent in carry.newly_published(before, after):
             self._probing.published(agent, _monotonic())
+        if after.ghost_since is not None and after.participants is not before.participants:
+            # Somebody came or went in it: a node holds it again.
+            self._schedule.want_dispatches(sid)
         if before.participants is None:
             if agents:
                 self._agenda.append(Read(Kind.DISPATCHES, sid))
@@ -387,15 +404,35 @@ class Poller:
             self._agenda.appendleft(Read(Kind.DISPATCHES, sid, urgent=True))
 
     async def _read_dispatches(self, asked: Room) -> None:
+        asked_at = self._clock()
         try:
             dispatches = await self._gateway.list_dispatches(asked.name)
         except MissingError:
             dispatches = ()
+        except NoResponseError:
+            self._unanswered(asked.sid, asked_at)
+            raise
+        self._answered(asked.sid)
         if (before := self._rooms.get(asked.sid)) is None:
             return
         after = self._rooms[asked.sid] = carry.with_dispatches(before, dispatches, self._clock())
         if before.dispatches is None and any(agent.job is None for agent in after.agents):
             self._schedule.follow_up(asked.sid, _monotonic())
+
+    def _unanswered(self, sid: str, asked_at: float) -> None:
+        """A room's node did not answer: ask again in a while, and say so if that is the second time."""
+        if (room := self._rooms.get(sid)) is None or room.ghost_since is not None:
+            return
+        since = self._ghosts.unanswered(sid, asked_at)
+        if since is None and not self._schedule.has_failed(Kind.DISPATCHES, sid):
+            self._schedule.follow_up(sid, _monotonic())
+        self._rooms[sid] = carry.with_ghost(room, since)
+
+    def _answered(self, sid: str) -> None:
+        """A room's node answered something."""
+        self._ghosts.clear(sid)
+        if (room := self._rooms.get(sid)) is not None:
+            self._rooms[sid] = carry.with_ghost(room, None)
 
     # The agents
 
@@ -412,13 +449,18 @@ class Poller:
         except (AuthenticationError, NotLiveKitError) as error:
             # The lists are answered: it is this one method that the server doesn't have, or something before it bars.
             self._probing.refused(str(error), _monotonic())
-        except GatewayError:
+        except GatewayError as error:
             self._probing.unproven(read.agent, _monotonic())
+            doubted = room.ghost_since is not None or self._ghosts.is_doubted(read.sid)
+            if isinstance(error, NoResponseError) and not doubted:
+                # It has left, or nobody holds its room any more: the room tells which.
+                self._schedule.want_dispatches(read.sid)
         except Exception:  # noqa: BLE001 - an agent's probe stays that agent's, even where the fault is ours
             _log.exception("a probe failed by our own fault")
             self._probing.unproven(read.agent, _monotonic())
         else:
             self._probing.told(read.agent, silent=silent_since is not None)
+            self._answered(read.sid)
             if (now := self._rooms.get(read.sid)) is not None:
                 self._rooms[read.sid] = carry.with_probe(
                     now, read.agent, answered_at=answered_at, silent_since=silent_since

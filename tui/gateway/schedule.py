@@ -53,7 +53,8 @@ FOLLOW_UP_S = 6.0
 """When dispatches are read again after an agent came or went: LiveKit lists jobs up to 5 s late."""
 _RETRY_S = {Kind.PARTICIPANTS: 2.0, Kind.DISPATCHES: 30.0}
 """How long a room is left alone after its first failure. A failing ListDispatch costs 3 s (livekit-server 1.13.5)."""
-_RETRY_AT_MOST_S = 60.0
+_RETRY_AT_MOST_S = {Kind.PARTICIPANTS: 60.0, Kind.DISPATCHES: 300.0}
+"""A dead node leaves many rooms that fail for ever: they must not keep the others waiting."""
 _LISTS_A_PROBE = 3
 """Where the budget is short, so many lists are read before one agent is probed."""
 
@@ -143,9 +144,12 @@ class Schedule:
         """A room was asked for by name."""
         self._woken[sid] = None
 
-    def agents_are(self, sid: str, *, any_there: bool) -> None:
-        """A room's participants were read: only where agents are do dispatches have a turn of their own."""
-        if any_there:
+    def occupied(self, sid: str, *, anybody: bool) -> None:
+        """A room's participants were read: only where somebody is do dispatches have a turn of their own.
+
+        Also where no agent is: that they are answered tells a room from a ghost (`tui.gateway.ghosts`).
+        """
+        if anybody:
             self._rotas[Kind.DISPATCHES].add(sid)
         elif sid != self.opened:
             self._rotas[Kind.DISPATCHES].drop(sid)
@@ -181,9 +185,13 @@ class Schedule:
         """A read failed: the room is left alone for a while, longer each time."""
         setback = self._setbacks.setdefault((read.kind, read.sid), _Setback())
         setback.trouble = trouble
-        setback.retry_at = now + min(_RETRY_S[read.kind] * 2.0**setback.failures, _RETRY_AT_MOST_S)
+        setback.retry_at = now + min(_RETRY_S[read.kind] * 2.0**setback.failures, _RETRY_AT_MOST_S[read.kind])
         # More doublings change nothing, and one day would overflow.
         setback.failures = min(setback.failures + 1, 10)
+
+    def has_failed(self, kind: Kind, sid: str) -> bool:
+        """Whether the latest read of this kind failed."""
+        return (kind, sid) in self._setbacks
 
     def trouble(self, sid: str) -> str:
         """Why a room can't be read, in one line; empty if it can."""

@@ -11,7 +11,7 @@ from tui.model.text import Name
 
 
 class Action(StrEnum):
-    """The remedy, what is done inside a session, and the six actions; weakest first."""
+    """The remedy, what is done inside a session, the six actions, weakest first, and the repair of a ghost room."""
 
     DISPATCH_AGENT = "dispatch agent"
     INSPECT_SESSION = "inspect session"
@@ -25,9 +25,10 @@ class Action(StrEnum):
     KICK = "kick"
     DELETE_ROOM = "delete room"
     TEAR_DOWN = "tear down"
+    REPAIR_ROOM = "repair room"
 
 
-ENDS_ROOM = frozenset({Action.DELETE_ROOM, Action.TEAR_DOWN})
+ENDS_ROOM = frozenset({Action.DELETE_ROOM, Action.TEAR_DOWN, Action.REPAIR_ROOM})
 
 INSIDE = frozenset(
     {

@@ -96,6 +96,11 @@ def with_trouble(room: Room, trouble: str) -> Room:
     return room if room.trouble == trouble else replace(room, trouble=trouble)
 
 
+def with_ghost(room: Room, since: float | None) -> Room:
+    """`room` with since when it is a ghost, None for one that isn't; the same object if that is nothing new."""
+    return room if room.ghost_since == since else replace(room, ghost_since=since)
+
+
 def agent_sids(room: Room) -> frozenset[str]:
     """The participant SIDs of its agents; none where its participants were never read."""
     return frozenset(participant.sid for participant in room.participants or () if participant.is_agent)

@@ -159,6 +159,7 @@ class _Case:
         fits: tuple[tuple[Action, Cause, frozenset[str]], ...] = (
             (Action.TEAR_DOWN, Cause.TORN_DOWN_BY_OPERATOR, _BY_TEARING_DOWN),
             (Action.DELETE_ROOM, Cause.ROOM_DELETED_BY_OPERATOR, frozenset({"", "ROOM_DELETED"})),
+            (Action.REPAIR_ROOM, Cause.ROOM_DELETED_BY_OPERATOR, frozenset({"", "ROOM_DELETED"})),
             (Action.KICK, Cause.KICKED_BY_OPERATOR, frozenset({"", "PARTICIPANT_REMOVED"})),
             (Action.SHUT_DOWN_JOB, Cause.SHUT_DOWN_BY_OPERATOR, _BY_SHUTTING_DOWN),
         )

@@ -142,6 +142,7 @@ _ACTED = {
     Action.KICK: "kicked it",
     Action.DELETE_ROOM: "deleted the room",
     Action.TEAR_DOWN: "tore the room down",
+    Action.REPAIR_ROOM: "repaired the ghost room",
 }
 
 

@@ -22,3 +22,7 @@ class Patience:
     """how long a deleted room's name is watched: a starting agent brings the room back within 15 s or so"""
     dispatched_s: float = 10.0
     """until a dispatched agent is in the room; with a free worker it takes 0.3 s"""
+    taken_over_s: float = 5.0
+    """until a node answers for a ghost room that is being repaired; at once, where it does at all"""
+    agents_start_s: float = 3.0
+    """how long agents that a repair starts get to join, before the room is deleted: one in mid-join brings it back"""

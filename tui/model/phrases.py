@@ -40,6 +40,7 @@ SIGN_GLYPHS = {
     SignCode.WAITING: "▲",
     SignCode.STUCK: "■",
     SignCode.RETURNED: "↺",
+    SignCode.GHOST: "◌",
     SignCode.CLOSED: "◐",
     SignCode.ALONE: "△",
     SignCode.DOUBLE: "≡",
@@ -52,6 +53,7 @@ SIGN_TONES = {
     SignCode.WAITING: Tone.TROUBLE,
     SignCode.STUCK: Tone.TROUBLE,
     SignCode.RETURNED: Tone.TROUBLE,
+    SignCode.GHOST: Tone.TROUBLE,
     SignCode.CLOSED: Tone.ENDED,
     SignCode.ALONE: Tone.NOTICE,
     SignCode.DOUBLE: Tone.NOTICE,
@@ -64,6 +66,7 @@ SIGN_NAMES = {
     SignCode.WAITING: "waiting",
     SignCode.STUCK: "stuck",
     SignCode.RETURNED: "came back",
+    SignCode.GHOST: "ghost",
     SignCode.CLOSED: "session closed",
     SignCode.ALONE: "alone",
     SignCode.DOUBLE: "double",
@@ -77,12 +80,16 @@ SIGN_MEANINGS = {
     SignCode.WAITING: "people wait and no agent is there",
     SignCode.STUCK: "an agent has been initializing or thinking for too long",
     SignCode.RETURNED: "a participant came back after it was kicked",
+    SignCode.GHOST: "the room and its people are listed, but their node doesn't answer: they may not be there",
     SignCode.CLOSED: "an agent's session has closed and the agent is still there",
     SignCode.ALONE: "an agent is there and no person",
     SignCode.DOUBLE: "two agents of one name",
     SignCode.FAILED: "this room could not be read",
     SignCode.STALE: "this room was last read long ago",
 }
+
+GHOST_WORDS = "listed, but their node doesn't answer"
+"""What is to be said of a ghost room's people and agents, wherever they are shown."""
 
 STATE_TONES = {
     "listening": Tone.WORKING,
@@ -154,6 +161,8 @@ def sign_words(sign: Sign, now: float) -> str:
             return f"{sign.who} for {for_how_long}"
         case SignCode.RETURNED:
             return f"{sign.who} came back {for_how_long} ago, after a kick"
+        case SignCode.GHOST:
+            return f"ghost: node silent {for_how_long}"
         case SignCode.CLOSED:
             return f"closed {for_how_long + ' ago, ' if for_how_long else ''}agent stays"
         case SignCode.ALONE:

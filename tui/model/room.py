@@ -209,8 +209,10 @@ class Room:
 
     `participants` and `dispatches` are None until they were first read; `checked_at` and `dispatches_at` say when they
     were last read. `people_at` and `agent_at` are when a person and an agent were last seen in it. `trouble` is why the
-    newest attempt to read this room failed, or empty. `reported_people` is LiveKit's `num_participants`, which lags by
-    up to 5 s and leaves agents out: a hint of change, never a count to show where `participants` is known.
+    newest attempt to read this room failed, or empty. `ghost_since` is since when the node that should hold it answers
+    nothing although it is listed, None if it answers: who is listed then need not be there. `reported_people` is
+    LiveKit's `num_participants`, which lags by up to 5 s and leaves agents out: a hint of change, never a count to show
+    where `participants` is known.
 
     LiveKit closes a room that nobody joined after `empty_timeout` seconds, and one that all people left after
     `departure_timeout`; agents don't hold it.
@@ -231,6 +233,7 @@ class Room:
     people_at: float | None = None
     agent_at: float | None = None
     trouble: str = ""
+    ghost_since: float | None = None
 
     @property
     def people(self) -> tuple[Participant, ...]:

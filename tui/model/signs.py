@@ -18,6 +18,7 @@ class SignCode(StrEnum):
     WAITING = "waiting"
     STUCK = "stuck"
     RETURNED = "returned"
+    GHOST = "ghost"
     CLOSED = "closed"
     ALONE = "alone"
     DOUBLE = "double"
@@ -92,6 +93,10 @@ _Condition = tuple[Sign, float, float]
 
 def _conditions(room: Room, limits: Thresholds, kicks: Kicks) -> Iterator[_Condition]:
     """Everything in the room that is a sign, was one, or will be if it lasts."""
+    if room.ghost_since is not None:
+        # Nothing that is listed of it need be so: no other sign can be told from its people and agents.
+        yield Sign(SignCode.GHOST, room.ghost_since), -math.inf, math.inf
+        return
     if room.trouble:
         yield Sign(SignCode.FAILED, room.checked_at, room.trouble), -math.inf, math.inf
     if room.participants is None:

@@ -24,7 +24,8 @@ class AgentPane(LinesPane):
             self.write(lambda width: Content("\n").join(words.wrap(width)))
             return
         more = len(room.agents)
-        label(self, Content(f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "")))
+        doubt = " · node doesn't answer" if room.ghost_since is not None else ""
+        label(self, Content(f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "") + doubt))
         lines = agent_lines(agent, now)
         self.write(lambda width: fields(lines, label_width=8, width=width))
 

@@ -146,6 +146,7 @@ COMMANDS: tuple[Command, ...] = (
         6,
         "Close the sessions, shut down the jobs, delete the room, each step verified.",
     ),
+    _act("F", Action.REPAIR_ROOM, "repair", 0, "Have a ghost room taken over by a live node, and delete it there."),
     _act("a", Action.DISPATCH_AGENT, "dispatch", 7, "Order an agent into the room: the remedy where people wait."),
     Command("stop", "S", "stop", "Stop the actions that are running, between two steps.", Group.ACT, "stop_actions"),
     Command(
@@ -279,6 +280,13 @@ ACTION_TABLE: tuple[tuple[str, str, str, str, str], ...] = (
     ("kick", "ends, if it is an agent's", "that one leaves; a person may come back", "stays", "that one is cut off"),
     ("delete room", "ends", "leaves", "is gone", "are all cut off"),
     ("tear down", "is closed first", "is shut down next, else kicked", "is deleted last", "are cut off last"),
+    (
+        "repair room",
+        "a new one may start, and ends",
+        "a new one may join, and leaves",
+        "a ghost is gone",
+        "leave the list",
+    ),
     ("dispatch agent", "a new one starts", "a new one joins", "stays", "stay connected"),
 )
 """What each action does to: session, agent, room, people. Shown on the help screen and in README."""

@@ -23,7 +23,7 @@ from tui.model.closes import CloseEvent
 from tui.model.collapse import collapse_words
 from tui.model.fleet import Fleet, RoomRow
 from tui.model.log import Told
-from tui.model.phrases import count
+from tui.model.phrases import GHOST_WORDS, count
 from tui.model.room import Agent, Participant, Room
 from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
@@ -204,7 +204,7 @@ class MainScreen(PanesScreen):
                 self._details_of = room.sid
                 self.participants.forget()
             self._selected_name = room.name.safe
-            title = f"{room.name.safe} · {room.sid}"
+            title = " · ".join((room.name.safe, *([GHOST_WORDS] if room.ghost_since is not None else []), room.sid))
             empty = "Nobody is in this room." if room.participants is not None else "Reading who is in this room …"
             self.participants.show(room.participants or (), self._clock(), empty=empty)
         label(pane, Content(title))

@@ -11,6 +11,7 @@ from tui.model.closes import CloseEvent
 from tui.model.fleet import RoomRow
 from tui.model.log import LogEntry
 from tui.model.phrases import (
+    GHOST_WORDS,
     KIND_WORDS,
     SIGN_TONES,
     STATE_TONES,
@@ -88,14 +89,15 @@ def room_cells(row: RoomRow, now: float) -> Sequence[Cell]:
         words += f"  +{len(row.signs) - 1}"
     state = row.state
     unread = room.participants is None
-    people = f"{row.people:,}"
+    ghost = room.ghost_since is not None
+    people = f"~{row.people:,}" if unread else f"{row.people:,}?" if ghost else f"{row.people:,}"
     return (
         (glyph, tone),
         (marked_name(room.name), Tone.STRONG if worst is not None else Tone.PLAIN),
         (words or ("not read yet" if unread else ""), SIGN_TONES[worst.code] if worst is not None else Tone.MUTED),
-        (f"~{people}" if unread else people, Tone.MUTED if unread or not row.people else Tone.PLAIN),
-        (row.agents, Tone.MUTED if row.agents in ("—", "?") else Tone.PLAIN),
-        (state or "—", STATE_TONES.get(state, Tone.MUTED)),
+        (people, Tone.MUTED if unread or ghost or not row.people else Tone.PLAIN),
+        (row.agents, Tone.MUTED if ghost or row.agents in ("—", "?") else Tone.PLAIN),
+        ("?", Tone.MUTED) if ghost else (state or "—", STATE_TONES.get(state, Tone.MUTED)),
         (age(now - room.created_at), Tone.MUTED),
         (_checked(room, now), Tone.MUTED),
     )
@@ -201,6 +203,7 @@ def room_lines(room: Room, now: float) -> list[tuple[str, str]]:
             ", ".join(f"{d.label} {d.id} ({len(d.jobs)} jobs)" for d in room.dispatches or ()) or "none known",
         ),
         ("last read", f"{span(now - room.checked_at)} ago" if room.checked_at is not None else "never"),
+        *([("ghost", f"{GHOST_WORDS}, for {span(now - room.ghost_since)}")] if room.ghost_since is not None else []),
         ("metadata", room.metadata or "none"),
     ]
 
