@@ -5,8 +5,8 @@ model is immutable and without cycles, so that reference counts free it. What ha
 long is therefore set aside (`gc.freeze`) and not looked at again; it is freed all the same with its last reference.
 
 But not what is part of a cycle by then and is thrown away later, as is everything of a dialog that was open in that
-moment: a dashboard that is used for hours would grow by it without end. So once twice as much is set aside as the last
-time, everything is looked at once more.
+moment: a dashboard that is used for hours would grow by it without end. So once half as much again is set aside as was
+left the last time, everything is looked at once more.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import gc
 import time
 from collections.abc import Mapping
 
-LONG_S = 0.02
+LONG_S = 0.03
 """A full collection that takes more CPU time is the last one for what it has looked at."""
-GROWN = 2.0
+GROWN = 1.5
 """How many times as much may be set aside as was left when everything was looked at."""
 _FULL = 2
 """The oldest generation."""
