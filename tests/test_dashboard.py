@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
+from textual import events
 
 from tests.build import agent, person, room, snapshot
 from tests.dashboard import Clock, Dashboard, on_demo, on_pictures, open_room, served, small_world
@@ -356,3 +358,18 @@ async def test_with_nothing_selected_nothing_is_copied() -> None:
         await shown.press("y")
         assert shown.toasts == ["Nothing is selected."]
         assert shown.app.clipboard == ""
+
+
+async def test_a_click_on_a_toast_that_is_just_going_does_no_harm() -> None:
+    async with on_pictures(snapshot(room("alpha"))) as shown:
+        shown.app.notify("gone in a moment")
+        await shown.wait_for(lambda: list(shown.screen.query("Toast")))
+        await shown.pilot.pause()
+        (toast,) = shown.screen.query("Toast")
+        x, y = toast.region.x + 1, toast.region.y + 1
+        going = toast.remove()
+        while toast.is_attached:
+            shown.screen._forward_event(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
+            await asyncio.sleep(0)
+        await going
+        shown.assert_harmless()

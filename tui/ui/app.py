@@ -53,6 +53,9 @@ class Supervisor(App[None]):
     TITLE = "lk-tui"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    ALLOW_SELECT = False
+    """Textual 8.2.8 ends the program when the mouse begins to select in a widget that is just going, such as a toast.
+    The terminal's own selection, with Shift, is not concerned."""
 
     def __init__(
         self,
