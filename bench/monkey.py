@@ -16,7 +16,7 @@ from tui.ui.many_dialogs import ConfirmManyDialog
 
 SIZES = ((120, 40), (160, 50), (80, 24), (40, 12), (20, 5))
 WORDS = ("s", "sup", "sales", "agent", "1", "alone", "[/foo]", "zzz", "é", " ")
-_WEIGHTS = {Group.MOVE: 6, Group.ACT: 4, Group.LOOK: 2, Group.SESSION: 2, Group.PROGRAM: 1}
+_WEIGHTS = {Group.MOVE: 6, Group.ACT: 4, Group.LOOK: 2, Group.SESSION: 1, Group.PROGRAM: 1}
 _SELDOM = frozenset({"save", "pause"})
 """What would fill the disk, or hold the picture for half of the time."""
 _LEFT_OUT = frozenset({"quit", "suspend"})

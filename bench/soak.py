@@ -247,7 +247,7 @@ def _means(plan: Plan, hit: Hit) -> bool:
 
 def _judge_growth(result: Soak) -> None:
     early, late = quarters(result.samples)
-    if result.minutes < LONG_ENOUGH:
+    if result.minutes < LONG_ENOUGH or not early:
         return
     kept = _median(late, "kept") - _median(early, "kept")
     grown = _median(late, "memory_mb") - _median(early, "memory_mb")
@@ -320,7 +320,7 @@ def lines(result: Soak, machine: Machine) -> list[str]:
     early, late = quarters(result.samples)
     verdict = "Nothing went wrong." if not result.faults else f"{len(result.faults):,} faults:"
     page = [
-        "# An hour of random keys",
+        "# Random keys, for long",
         "",
         *ABOUT,
         "",
