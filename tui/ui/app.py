@@ -299,7 +299,8 @@ class Supervisor(App[None]):
         """The palette: every command of the registry, and Textual's themes."""
         below = next(each for each in reversed(self.screen_stack) if isinstance(each, PanesScreen))
         for command in commands(below.KIND):
-            if command.id == "palette" or (command.group is Group.ACT and self.where.read_only):
+            acts = command.changes is not None or command.group is Group.ACT
+            if command.id == "palette" or (acts and self.where.read_only):
                 continue
             title = f"{command.label.capitalize()}  ({command.key_words})"
             yield SystemCommand(title, command.help, lambda run=command.run: self.call_later(below.run_action, run))
