@@ -1,0 +1,78 @@
+"""Text that strangers chose, through what the one-shot commands print: plain text, or JSON that keeps it as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dashboard import join, open_room, small_world
+from tests.hostile import HOSTILE, NAMES
+from tests.terminal import LK_TUI, clean_environment
+from tui.demo import DemoService
+
+TEXTS = [text for text in HOSTILE.values() if text]
+
+
+@asynccontextmanager
+async def served(texts: list[str], home: Path) -> AsyncIterator[dict[str, str]]:
+    """A server with a room for each text, which stands in every place that a stranger can write to; and the environment
+    of somebody who looks at it."""
+    world = small_world()
+    rooms = {text: open_room(world, text) for text in texts}
+    # Agents take a moment to come.
+    world.advance(time.time() - 30.0)
+    for text, room in rooms.items():
+        join(world, room, text, name=text, attributes={text: text})
+        room.info.metadata = text
+        (agent,) = room.agents
+        agent.attributes |= {"lk.agent.name": text, "lk.agent.state": text, "said": text}
+        agent.name = text
+    async with DemoService(world) as demo:
+        yield clean_environment(
+            home,
+            LIVEKIT_URL=demo.url,
+            LIVEKIT_API_KEY=demo.api_key,
+            LIVEKIT_API_SECRET=demo.api_secret,
+            LK_TUI_LOG=str(home / "log"),
+            XDG_STATE_HOME=str(home),
+        )
+
+
+def assert_only_text(written: bytes) -> None:
+    """Lines of printable text, and nothing else."""
+    for line in written.decode().split("\n"):
+        assert line.isprintable(), line
+
+
+async def run(environment: dict[str, str], *arguments: str) -> bytes:
+    """What a one-shot command prints."""
+    done = await asyncio.to_thread(
+        subprocess.run, [LK_TUI, *arguments], env=environment, capture_output=True, check=False, timeout=60
+    )
+    assert_only_text(done.stderr)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+async def test_one_shot_output_is_plain_text_and_json_keeps_every_name_as_it_is(tmp_path: Path, locale: str) -> None:
+    texts = list(dict.fromkeys([*TEXTS, *NAMES.values()]))
+    async with served(texts, tmp_path) as environment:
+        environment |= {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0" if locale == "C" else "1"}
+        for arguments in (["rooms"], ["kick", "--all", "--dry-run"], ["delete", "--all", "--dry-run"]):
+            printed = await run(environment, *arguments)
+            assert_only_text(printed)
+            assert printed.count(b"\n") >= len(texts)
+        rooms: list[Any] = json.loads(await run(environment, "rooms", "--json"))["rooms"]
+        assert sorted(room["name"] for room in rooms) == sorted(texts)
+        assert sorted(who["identity"] for room in rooms for who in room["participants"] if who["kind"] != "agent") == (
+            sorted(texts)
+        )
