@@ -7,11 +7,13 @@ import sys
 
 PROGRAM = """
 import gc, time, weakref
+import tui.garbage
 from tui.garbage import LONG_S, keep_collections_short
 
 class Thing:
     pass
 
+tui.garbage.SHARE = 1.0
 model = [(Thing(), [number]) for number in range(400_000)]
 keep_collections_short()
 began = time.perf_counter()

@@ -5,8 +5,8 @@ model is immutable and without cycles, so that reference counts free it. What ha
 long is therefore set aside (`gc.freeze`) and not looked at again; it is freed all the same with its last reference.
 
 But not what is part of a cycle by then and is thrown away later, as is everything of a dialog that was open in that
-moment: a dashboard that is used for hours would grow by it without end. So once half as much again is set aside as was
-left the last time, everything is looked at once more.
+moment: a dashboard that is used for hours would grow by it without end. So once a tenth more is set aside than was
+left the last time, everything is looked at once more; but no more of the time is spent on that than `SHARE`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from collections.abc import Mapping
 
 LONG_S = 0.03
 """A full collection that takes more CPU time is the last one for what it has looked at."""
-GROWN = 1.5
+GROWN = 1.1
 """How many times as much may be set aside as was left when everything was looked at."""
+SHARE = 1 / 200
+"""Of the time, for looking at everything: while rooms are read more and more is set aside, and none of it lost."""
 _FULL = 2
 """The oldest generation."""
 
@@ -29,6 +31,7 @@ class _Watch:
         self._left = 0
         """objects set aside when everything had been looked at"""
         self._everything = True
+        self._not_before = 0.0
 
     def __call__(self, phase: str, info: Mapping[str, int]) -> None:
         """Called by Python before and after every collection."""
@@ -38,12 +41,14 @@ class _Watch:
             if self._everything:
                 gc.unfreeze()
             self._began = time.thread_time()
-        elif self._everything or time.thread_time() - self._began > LONG_S:
+            return
+        took = time.thread_time() - self._began
+        if self._everything or took > LONG_S:
             gc.freeze()
-            aside = gc.get_freeze_count()
+            aside, now = gc.get_freeze_count(), time.monotonic()
             if self._everything:
-                self._left = aside
-            self._everything = aside > GROWN * self._left
+                self._left, self._not_before = aside, now + took / SHARE
+            self._everything = aside > GROWN * self._left and now >= self._not_before
 
 
 def keep_collections_short() -> None:
