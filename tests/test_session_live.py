@@ -532,7 +532,7 @@ async def test_looking_in_goes_on_when_the_observers_process_was_killed(
         assert call.view.trouble == "the observer is away, its process ended: it is started again"
         await call.stands(Health.ANSWERING)
         await call.inspected.say("are you there")
-        await eventually(lambda: call.said[-1].text == "You said: are you there")
+        await eventually(lambda: "You said: are you there" in [entry.text for entry in call.said])
 
 
 WATCHING = """
