@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from textual import events
+from textual.widgets._toast import Toast
 
 from tests.build import agent, person, room, snapshot
 from tests.dashboard import Clock, Dashboard, on_demo, on_pictures, open_room, served, small_world
@@ -358,6 +359,18 @@ async def test_with_nothing_selected_nothing_is_copied() -> None:
         await shown.press("y")
         assert shown.toasts == ["Nothing is selected."]
         assert shown.app.clipboard == ""
+
+
+async def test_a_toast_whose_time_is_just_over_when_it_is_made_goes_at_once() -> None:
+    async with on_pictures(rooms("alpha")) as shown:
+        shown.app.notify("said for long enough to be seen", timeout=60.0, markup=False)
+        await shown.wait_for("said for long enough to be seen")
+        (notice,) = shown.app._notifications
+        notice.raised_at -= 60.0
+        assert notice.has_expired
+        # With a time left below zero, as Textual's own has it now, its timer would never end, and nothing else go on.
+        await shown.screen.mount(Toast(notice))
+        await shown.wait_for(lambda: len(shown.screen.query(Toast)) == 1)
 
 
 async def test_a_click_on_a_toast_that_is_just_going_does_no_harm() -> None:

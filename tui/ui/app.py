@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 from textual import events
 from textual.app import App, SystemCommand
+from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -29,6 +30,7 @@ from tui.ui.main_screen import MainScreen
 from tui.ui.messages import LogChanged, SnapshotArrived
 from tui.ui.panes_screen import PanesScreen
 from tui.ui.theme import THEME
+from tui.ui.toasts import Notice
 
 if TYPE_CHECKING:
     from tui.control.control import Control
@@ -158,6 +160,19 @@ class Supervisor(App[None]):
         if isinstance(event, events.Paste):
             event.text = "".join(char if char.isprintable() else " " for char in event.text)
         await super().on_event(event)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """As Textual's, with a notice that does no harm when its time is just over."""
+        seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
+        self.post_message(Notify(Notice(message, title, severity, seconds, markup=markup)))
 
     def _publish_snapshot(self, snapshot: Snapshot) -> None:
         self.post_message(SnapshotArrived(snapshot))
