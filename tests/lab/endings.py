@@ -41,7 +41,7 @@ from tui.watch import Watch
 OPERATOR = "mira@ops1"
 INTERVAL_S = 1.0
 BUDGET = 60_000
-EMPTY_S = 25
+EMPTY_S = 35
 """The rooms' empty_timeout: a room that nobody joins closes after this."""
 AT_ONCE = 6
 """Rooms whose agents start at the same time: each is a process, and the machine may have two cores."""
@@ -277,7 +277,9 @@ class Stage:
         def seen_by_all() -> bool:
             for picture in self.pictures.values():
                 room = picture.rooms.get(scene.sid)
-                agents = room.agents if room is not None else ()
+                if room is None or not any(who.is_our_observer for who in room.participants or ()):
+                    return False
+                agents = room.agents
                 # A job is listed up to 5 s late, and a probe has to come round.
                 if [(a.job is not None, a.facts.answered_at is not None) for a in agents] != [(True, True)]:
                     return False
