@@ -87,9 +87,11 @@ class Scene:
                 await service._client.request("RoomService", "PerformRpc", request, header, room_pb.PerformRpcResponse)
             except api.TwirpError as error:
                 # On a busy machine an agent is listed before the server can deliver anything to it.
-                if error.status in (404, 500):
+                if error.status == 500:
                     return ""
-                raise
+                # One that leaves upon what it is told may be gone before its answer is.
+                if error.status != 404:
+                    raise
             return method
 
         done: str = await eventually(deliver)
