@@ -231,7 +231,7 @@ async def dashboard(
     app = Supervisor(connect, where, operator=OPERATOR, **more)
     async with app.run_test(size=size, notifications=True) as pilot:
         # From then on it can be ended.
-        await eventually(lambda: len(app.workers))
+        await eventually(lambda: len(app.workers), 60.0)
         try:
             yield Dashboard(app, pilot)
         finally:

@@ -35,10 +35,10 @@ from tui.ui.dialogs import DetailDialog
 
 INTERVAL_S = 2.0
 TICK_S = 1.0
-BUSY_S = 5.0
+BUSY_S = 12.0
 """How long something may take that takes no time: several faults run at once, on a machine with other work."""
 PATIENCE_S = 60.0
-AT_ONCE = 8
+AT_ONCE = 5
 ROOMS = ("alpha", "bravo", "charlie")
 HANGS = {name for name, said in SAID.items() if any("did not answer in time" in words for words in said)}
 AGE = re.compile(r"(?:stale|late) (\d+)s")
@@ -104,7 +104,7 @@ async def play(name: str, server: LabServer, directory: Path) -> Seen:
             )
             seen.recovered_after_s = time.monotonic() - ended
             seen.most_open = proxy.most_open
-        await eventually(lambda: proxy.open == 0, BUSY_S)
+        await eventually(lambda: proxy.open == 0, PATIENCE_S)
         seen.left_open = proxy.open
     return seen
 
