@@ -95,6 +95,7 @@ async def play(name: str, server: LabServer, directory: Path) -> Seen:
                 await _see_words(shown, seen, name)
                 seen.help_after_s = await _timed(shown, "question_mark", lambda: isinstance(shown.screen, DetailDialog))
                 await shown.press("escape")
+                await eventually(lambda: shown.screen is shown.main, PATIENCE_S)
                 before = shown.main.rooms.selected_key
                 seen.moved_after_s = await _timed(shown, "j", lambda: shown.main.rooms.selected_key != before)
                 seen.screens.add(shown.text)

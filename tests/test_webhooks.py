@@ -436,7 +436,9 @@ async def test_logs_hold_neither_the_secret_nor_a_token_nor_what_was_sent(
 async def test_strangers_can_not_fill_the_log(hook: Listening, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(100):
         await hook.post("", None)
-    assert [record.args and record.args[0] for record in caplog.records] == [1, 2, 4, 8, 16, 32, 64]  # type: ignore[index]
+    # The rtc library, used by other tests of this process, logs whenever it likes.
+    told = [record.args for record in caplog.records if record.name == "tui.gateway.webhooks"]
+    assert [args and args[0] for args in told] == [1, 2, 4, 8, 16, 32, 64]  # type: ignore[index]
 
 
 async def test_its_status_says_where_it_listens_what_came_and_how_long_ago(hook: Listening) -> None:
