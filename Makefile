@@ -14,7 +14,7 @@ demo: $(VENV)/.run
 	$(BIN)/lk-tui demo
 
 test: $(VENV)/.test
-	$(BIN)/pytest -n 3 --dist loadfile --ignore tests/test_bench.py $(PYTEST)
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/test_bench.py $(PYTEST)
 	$(BIN)/pytest tests/test_bench.py $(PYTEST) || [ $$? = 5 ]
 
 check: $(VENV)/.test
