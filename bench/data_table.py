@@ -98,7 +98,7 @@ class TableScreen(App[None]):
         self._opened(self)
         self.run_worker(product.poll(*self._server, self._publish))
 
-    def _publish(self, picture: Snapshot) -> None:
+    async def _publish(self, picture: Snapshot) -> None:
         self.post_message(TableFilled(picture))
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def open_dashboard(arguments: Sequence[str], opened: Callable[[Dashboard], None]
     cli.cli([*arguments])
 
 
-async def poll(url: str, api_key: str, api_secret: str, publish: Callable[[Snapshot], None]) -> None:
+async def poll(url: str, api_key: str, api_secret: str, publish: Callable[[Snapshot], Awaitable[None]]) -> None:
     """Poll as the dashboard does, without a screen, for ever."""
     without_budget()
     async with Gateway(url, api_key, Secret(api_secret)) as gateway:

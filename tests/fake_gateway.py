@@ -157,7 +157,7 @@ class Screen:
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
 
-    def publish(self, snapshot: Snapshot) -> None:
+    async def publish(self, snapshot: Snapshot) -> None:
         self.snapshots.append(snapshot)
 
     @property

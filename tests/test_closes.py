@@ -56,15 +56,20 @@ def hung_up(at: float = NOW + 1, reason: str = "CLIENT_INITIATED") -> Sighting:
     return Sighting(CALL.name, CALL.sid, (Evidence(at, Source.WEBHOOK, Fact.PERSON_LEFT, reason, who="ann"),))
 
 
+def absorbed(book: CloseBook, after: Snapshot) -> tuple[CloseEvent, ...]:
+    """What the book makes of the next picture, all slices of it together."""
+    return tuple(event for grown in book.absorb(after) for event in grown)
+
+
 class Story:
     """A book that has seen the call in progress."""
 
     def __init__(self) -> None:
         self.book = CloseBook()
-        assert self.book.absorb(picture(CALL, at=NOW)) == ()
+        assert absorbed(self.book, picture(CALL, at=NOW)) == ()
 
     def then(self, *rooms: Room, at: float = LATER) -> tuple[CloseEvent, ...]:
-        return self.book.absorb(picture(*rooms, at=at))
+        return absorbed(self.book, picture(*rooms, at=at))
 
     @property
     def event(self) -> CloseEvent:
@@ -215,29 +220,39 @@ def test_a_room_that_people_had_left_only_just_was_deleted(story: Story) -> None
 def test_a_room_that_nobody_ever_joined_ends_after_its_empty_timeout() -> None:
     for lived, cause in ((8.0, Cause.ROOM_ENDED_EMPTY), (5.0, Cause.ROOM_DELETED_BY_SOMEONE)):
         book = CloseBook()
-        book.absorb(picture(room("r", AGENT, created_at=NOW, empty_timeout=7.0), at=NOW + 1))
-        (event,) = book.absorb(picture(at=NOW + lived))
+        absorbed(book, picture(room("r", AGENT, created_at=NOW, empty_timeout=7.0), at=NOW + 1))
+        (event,) = absorbed(book, picture(at=NOW + lived))
         assert event.cause is cause
 
 
 def test_a_rooms_time_is_counted_in_whole_seconds_as_livekit_does() -> None:
     for gone_at, cause in ((NOW + 7.05, Cause.ROOM_ENDED_EMPTY), (NOW + 6.95, Cause.ROOM_DELETED_BY_SOMEONE)):
         book = CloseBook()
-        book.absorb(picture(room("r", AGENT, created_at=NOW + 0.9, empty_timeout=7.0), at=NOW + 1))
-        (event,) = book.absorb(picture(at=gone_at))
+        absorbed(book, picture(room("r", AGENT, created_at=NOW + 0.9, empty_timeout=7.0), at=NOW + 1))
+        (event,) = absorbed(book, picture(at=gone_at))
         assert event.cause is cause
 
 
 def test_rooms_that_went_while_the_server_was_away_are_not_called_deleted(story: Story) -> None:
     away = Failure(FailureKind.UNREACHABLE, "away")
-    assert story.book.absorb(snapshot(CALL, at=NOW + 1, failure=away)) == ()
+    assert absorbed(story.book, snapshot(CALL, at=NOW + 1, failure=away)) == ()
     (event,) = story.then()
     assert event.cause is Cause.UNKNOWN
     assert Cause.SERVER_SHUTDOWN in event.verdict.could_be
 
 
 def test_a_picture_that_could_not_be_renewed_closes_nothing(story: Story) -> None:
-    assert story.book.absorb(replace(picture(), failure=Failure(FailureKind.UNREACHABLE, "away"))) == ()
+    assert absorbed(story.book, replace(picture(), failure=Failure(FailureKind.UNREACHABLE, "away"))) == ()
+
+
+def test_many_ends_at_once_are_taken_in_by_slices() -> None:
+    book, calls = CloseBook(), [replace(CALL, sid=f"RM_{number}") for number in range(100)]
+    agents = [replace(AGENT, sid=f"PA_{number}") for number in range(100)]
+    calls = [read(call, person(), who, at=NOW) for call, who in zip(calls, agents, strict=True)]
+    assert absorbed(book, picture(*calls, at=NOW)) == ()
+    slices = list(book.absorb(picture()))
+    assert {event.participant_sid for grown in slices for event in grown} == {who.sid for who in agents}
+    assert max(len(grown) for grown in slices) < 20
 
 
 # Our own actions

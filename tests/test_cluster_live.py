@@ -92,6 +92,10 @@ class Ward:
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
 
+    async def publish(self, snapshot: Snapshot) -> None:
+        """Take in the next one."""
+        self.snapshots.append(snapshot)
+
     @property
     def last(self) -> Snapshot:
         return self.snapshots[-1] if self.snapshots else Snapshot()
@@ -250,7 +254,7 @@ async def test_while_redis_is_away_the_last_good_picture_stays_and_nobody_is_a_g
                 somebody(cluster.two, "near", "bob"),
                 lab_at(cluster.two) as lab,
             ):
-                poller = Poller(lab.gateway, ward.snapshots.append, chance=Soonest())
+                poller = Poller(lab.gateway, ward.publish, chance=Soonest())
                 polling = asyncio.create_task(poller.run())
                 try:
                     everybody = {"far": ["ann", "bot"], "near": ["bob"]}

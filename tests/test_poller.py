@@ -251,7 +251,7 @@ def test_a_screen_that_fails_does_not_stop_the_polling() -> None:
     async def scenario() -> None:
         gateway = FakeGateway(["one"])
 
-        def refuse(_: Snapshot) -> None:
+        async def refuse(_: Snapshot) -> None:
             raise ValueError("not now")
 
         await run_for(Poller(gateway, refuse), 5)

@@ -138,9 +138,10 @@ class Ward:
         self._room = room
         self._poller = Poller(gateway, self._publish, interval_s=0.5)
 
-    def _publish(self, snapshot: Snapshot) -> None:
-        self.screen.publish(snapshot)
-        self.book.absorb(snapshot)
+    async def _publish(self, snapshot: Snapshot) -> None:
+        await self.screen.publish(snapshot)
+        for _ in self.book.absorb(snapshot):
+            pass
         if (room := self.room) is not None:
             self._poller.watch([room.sid], room.sid)
 

@@ -207,14 +207,15 @@ class Watch:
 
     # What the sources tell
 
-    def _take_snapshot(self, snapshot: Snapshot) -> None:
-        grown = self._book.absorb(snapshot)
+    async def _take_snapshot(self, snapshot: Snapshot) -> None:
         if snapshot.failure is None:
             self._notice_collapse(snapshot)
             self._latest = snapshot
             self._look_inside(snapshot)
         self._on_snapshot(replace(snapshot, collapse=self._collapse))
-        self._grown(grown)
+        for grown in self._book.absorb(snapshot):
+            self._grown(grown)
+            await asyncio.sleep(0)
 
     def _take_health(self, room: Room, agent: Participant, closed_since: float | None) -> None:
         """What a look into a session found out: a close is evidence, an answer takes back that it was closed."""

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from livekit.protocol import models as models_pb
@@ -58,6 +58,7 @@ _log = logging.getLogger(__name__)
 class Poller:
     """Reads a project into snapshots. One at a time per gateway: it assumes that the request budget is its own.
 
+    `publish` takes in one snapshot after the other, in its own time; None where nobody is told.
     `probe` says whether agents are asked for signs of life. `clock` gives seconds since 1970; pacing goes by the
     running loop's clock. Raises ValueError for a budget below `tui.gateway.budget.LEAST_BUDGET`.
     """
@@ -65,7 +66,7 @@ class Poller:
     def __init__(
         self,
         gateway: Reader,
-        publish: Callable[[Snapshot], None],
+        publish: Callable[[Snapshot], Awaitable[None]] | None = None,
         *,
         interval_s: float = 2.0,
         budget: int = 600,
@@ -102,14 +103,16 @@ class Poller:
         try:
             while True:
                 self._woken.clear()
-                self._tell(await self.poll())
+                await self._tell(await self.poll())
                 await self._pause()
         finally:
             await self.close()
 
-    def _tell(self, snapshot: Snapshot) -> None:
+    async def _tell(self, snapshot: Snapshot) -> None:
+        if self._publish is None:
+            return
         try:
-            self._publish(snapshot)
+            await self._publish(snapshot)
         except Exception:  # noqa: BLE001 - a fault of the screen's must not end the supervision
             _log.exception("snapshot %d could not be shown", snapshot.number)
 
@@ -296,7 +299,7 @@ class Poller:
             if awaited and self._fresh and awaited.isdisjoint((*self._under_way, *(read.key for read in self._agenda))):
                 awaited.clear()
                 self._keep(listed_at)
-                self._tell(self._snapshot(None))
+                await self._tell(self._snapshot(None))
         # What is still to do is planned anew, by what will matter then.
         self._agenda.clear()
 

@@ -6,27 +6,27 @@ A room that was not read again is the same object in both, and costs one compari
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tui.model.evidence import Evidence, Fact, Sighting, Source, probed, published
 from tui.model.room import Agent, Participant, Room, SessionState
 from tui.model.snapshot import Snapshot
 
 
-def changes(before: Snapshot, after: Snapshot, *, away: bool = False) -> Iterator[Sighting]:
+def changes(before: Snapshot, after: Snapshot, *, away: bool = False) -> Iterator[Sequence[Sighting]]:
     """What `after` shows that `before` didn't, of everything that can be evidence for a session's end.
 
+    Room by room, so that whoever has something else to do can do it in between; of most there is nothing to tell.
     `away` says that the server could not be asked between the two, so that it may itself be what ended things.
     """
     for sid, was in before.rooms.items():
         now = after.rooms.get(sid)
         if now is None:
-            yield from _gone(was, after.at, away=away)
-        elif now is not was:
-            yield from _changed(was, now)
+            yield tuple(_gone(was, after.at, away=away))
+        else:
+            yield tuple(_changed(was, now)) if now is not was else ()
     for sid, now in after.rooms.items():
-        if sid not in before.rooms:
-            yield from _said(now, now.participants or (), now.checked_at or after.at)
+        yield tuple(_said(now, now.participants or (), now.checked_at or after.at)) if sid not in before.rooms else ()
 
 
 def _gone(was: Room, at: float, *, away: bool) -> Iterator[Sighting]:

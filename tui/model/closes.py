@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from tui.model.action import INSIDE, Action, ActionRecord
@@ -10,6 +10,7 @@ from tui.model.causes import Cause, Verdict, judge
 from tui.model.changes import changes
 from tui.model.evidence import Evidence, Fact, Sighting, Source
 from tui.model.room import Agent, Dispatch, SessionError
+from tui.model.slices import Slices
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name
 
@@ -165,21 +166,26 @@ class CloseBook:
         for event in events:
             self._put(event)
 
-    def absorb(self, after: Snapshot) -> tuple[CloseEvent, ...]:
-        """Take in what changed since the last picture; return the events that are new or have grown.
+    def absorb(self, after: Snapshot) -> Iterator[tuple[CloseEvent, ...]]:
+        """Take in what changed since the last picture, one slice of rooms for each step of the iterator: a step gives
+        the events that are new or have grown in it.
 
         A room that can't be read, and a picture that could not be renewed, prove nothing and change nothing.
         """
         if after.failure is not None:
             self._away = True
-            return ()
-        for sighting in changes(self._latest, after, away=self._away):
-            self._take(sighting)
+            return
+        slices = Slices()
+        for sightings in changes(self._latest, after, away=self._away):
+            for sighting in sightings:
+                self._take(sighting)
+            if slices.ends(changed=bool(sightings)):
+                yield self._news()
         self._latest = after
         self._away = False
         for sid in tuple(self._undecided):
             self._look_for_dispatch(sid, after.at)
-        return self._news()
+        yield self._news()
 
     def absorb_sighting(self, sighting: Sighting) -> tuple[CloseEvent, ...]:
         """Take in what a source was told; return the events that are new or have grown."""

@@ -11,16 +11,12 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
 from typing import Any
 
 from tui.model.phrases import agent_names, agent_state
 from tui.model.room import Room
 from tui.model.signs import WORST_FIRST, Kicks, Sign, SignCode, Thresholds, next_change, signs
-
-SLICE = 16
-"""Rooms that are worked out in one go, 1 ms: a key takes several turns of the event loop, with a slice in each."""
-
+from tui.model.slices import Slices
 
 STALE_TURNS = 2.0
 """How often a room's turn must have been missed before what is known of it counts as stale."""
@@ -77,9 +73,13 @@ def _trouble(row: RoomRow) -> tuple[int, float]:
     return (WORST_FIRST[row.signs[0].code], row.signs[0].since or 0.0)
 
 
+def _name(row: RoomRow) -> tuple[str, str]:
+    return row.name, row.room.sid
+
+
 _SORT_KEYS: Mapping[str, tuple[str, Callable[[RoomRow], Any]]] = {
     "sign": ("trouble first", _trouble),
-    "room": ("by name", lambda _: 0),
+    "room": ("by name", _name),
     "people": ("most people first", lambda row: -row.people),
     "agent": ("by agent", lambda row: row.agents.casefold()),
     "state": ("by agent's state", lambda row: row.state),
@@ -112,8 +112,7 @@ class Fleet:
         self._kicks: Kicks = {}
         self._order = TROUBLE_FIRST
         self._words: Sequence[str] = ()
-        self._places: list[tuple[Any, ...]] = []
-        """of all rooms, sorted; `_sorted` are their rows"""
+        self._by_name: list[RoomRow] = []
         self._sorted: list[RoomRow] = []
         self._shown: list[RoomRow] | None = None
         """of these, those that match; None: to be worked out"""
@@ -150,20 +149,18 @@ class Fleet:
             self._drop(sid)
         kicked = {sid for (sid, _), _ in kicks.items() ^ self._kicks.items()}
         self._kicks = dict(kicks)
-        changed = [
-            sid
-            for sid, room in rooms.items()
-            if (row := self._rows.get(sid)) is None or row.room is not room or sid in kicked
-        ]
-        for start in range(0, len(changed), SLICE):
-            for sid in changed[start : start + SLICE]:
-                self._put(rooms[sid], now)
-            yield
+        slices = Slices()
+        for sid, room in rooms.items():
+            changed = (row := self._rows.get(sid)) is None or row.room is not room or sid in kicked
+            if changed:
+                self._put(room, now)
+            if slices.ends(changed=changed):
+                yield
         yield from self.age(now)
 
     def age(self, now: float) -> Iterator[None]:
         """Let time go on: work out anew what has become, or ceased to be, a sign by `now`, in slices."""
-        done = 0
+        slices = Slices()
         while self._due and self._due[0][0] <= now:
             at, sid = heapq.heappop(self._due)
             if self._due_of.get(sid) != at:
@@ -171,8 +168,7 @@ class Fleet:
             del self._due_of[sid]
             if (row := self._rows.get(sid)) is not None:
                 self._put(row.room, now)
-                done += 1
-                if done % SLICE == 0:
+                if slices.ends(changed=True):
                     yield
 
     # What is shown of it
@@ -185,10 +181,8 @@ class Fleet:
         before, self._order, self._words = self._order, order, words
         self._shown = None
         if order.column != before.column:
-            placed = [(self._place(row), row) for row in self._sorted]
-            placed.sort(key=itemgetter(0))
-            self._places = [place for place, _ in placed]
-            self._sorted = [row for _, row in placed]
+            # Equal ones stay as they stand by name: to compare one thing is a lot faster than several.
+            self._sorted = sorted(self._by_name, key=_SORT_KEYS[order.column][1])
 
     def _place(self, row: RoomRow) -> tuple[Any, ...]:
         return _SORT_KEYS[self._order.column][1](row), row.name, row.room.sid
@@ -206,10 +200,8 @@ class Fleet:
             self.totals.count(was, -1)
         self._rows[room.sid] = row
         self.totals.count(row, 1)
-        place = self._place(row)
-        at = bisect_left(self._places, place)
-        self._places.insert(at, place)
-        self._sorted.insert(at, row)
+        for rows, place in ((self._by_name, _name), (self._sorted, self._place)):
+            rows.insert(bisect_left(rows, place(row), key=place), row)
         self._shown = None
 
     def _note_due(self, sid: str, due: float | None) -> None:
@@ -226,9 +218,8 @@ class Fleet:
         self.totals.count(row, -1)
 
     def _hide(self, row: RoomRow) -> None:
-        at = bisect_left(self._places, self._place(row))
-        del self._places[at]
-        del self._sorted[at]
+        for rows, place in ((self._by_name, _name), (self._sorted, self._place)):
+            del rows[bisect_left(rows, place(row), key=place)]
         self._shown = None
 
 

@@ -89,7 +89,7 @@ async def choose(
 
     With signs it takes as long as they need, some 30 s for `alone`.
     """
-    poller = Poller(gateway, lambda _: None, interval_s=LOOK_EVERY_S, budget=budget, clock=clock)
+    poller = Poller(gateway, interval_s=LOOK_EVERY_S, budget=budget, clock=clock)
     try:
         snapshot = await poller.poll_everything(choice.takes)
         meant = [room.sid for room in snapshot.rooms.values() if choice.takes(room, snapshot.at)]

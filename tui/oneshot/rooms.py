@@ -23,7 +23,7 @@ from tui.settings import Connection
 async def read_once(connection: Connection, budget: int) -> Snapshot:
     """One complete picture of the project. Raises `GatewayError` if its rooms can't be listed."""
     async with Gateway(connection.url, connection.api_key, connection.api_secret, read_only=True) as gateway:
-        return await Poller(gateway, lambda _: None, budget=budget).poll_everything()
+        return await Poller(gateway, budget=budget).poll_everything()
 
 
 def rows_of(snapshot: Snapshot, thresholds: Thresholds) -> Sequence[RoomRow]:
