@@ -8,8 +8,9 @@ and stay with rows that are out of sight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 Cell = tuple[str, Tone]
+
+NEAR = 200
+"""Lines before and after its own in which the selected row is looked for first, when others have come and gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,8 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._marks: dict[str, None] = {}
         self._marked_last = ""
         self._rows: Sequence[Row] = ()
-        self._lines: dict[str, int] = {}
+        self._lines_of: dict[str, int] | None = {}
+        """by key; None where it is not worked out for these rows"""
         self._now = 0.0
         self._selected = ""
         self._line = 0
@@ -173,15 +178,14 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._rows = rows
         self._now = now
         self._empty = empty
-        # Of 10,000 rows this is most of the work: without a loop of Python's.
-        self._lines = dict(zip(map(self._key, rows), range(len(rows)), strict=True))
+        self._lines_of = None
         self._resize()
         if self._follow and at_end:
             self._select_line(len(rows) - 1)
             self._scroll(self.max_scroll_y)
         elif not self._selected and rows:
             self._select_line(0)
-        elif (line := self._lines.get(self._selected)) is not None:
+        elif (line := self._selected_line) is not None:
             if top:
                 # Keep the selected row where the eye is; at the very top, stay there: new trouble comes in there.
                 self._scroll(top + line - self._line)
@@ -214,7 +218,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     @property
     def selected(self) -> Row | None:
         """The selected row; None if it is no longer among the rows."""
-        line = self._lines.get(self._selected)
+        line = self._selected_line
         return self._rows[line] if line is not None else None
 
     @property
@@ -225,7 +229,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
     @property
     def at_end(self) -> bool:
         """Whether the last row is in view, and selected if any is: where a log follows."""
-        line = self._lines.get(self._selected)
+        line = self._selected_line
         return (line is None or line == len(self._rows) - 1) and self.scroll_offset.y >= self.max_scroll_y
 
     def has(self, key: str) -> bool:
@@ -267,7 +271,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
 
     def action_move(self, by: int) -> None:
         """Select a neighbouring row; from a row that is gone, the one that took its place."""
-        line = self._lines.get(self._selected)
+        line = self._selected_line
         if line is None:
             # What stood below it has moved up into its line.
             line = self._line - (1 if by > 0 else 0)
@@ -292,7 +296,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
 
     def action_mark_range(self) -> None:
         """Mark all rows from the one that was marked last to the selected one."""
-        line, last = self._lines.get(self._selected), self._lines.get(self._marked_last)
+        line, last = self._selected_line, self._lines.get(self._marked_last)
         if self._gutter and line is not None:
             if self._marked_last not in self._marks:
                 # It was unmarked since: to begin there would mark what nobody means.
@@ -311,10 +315,27 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         """Take all marks away, of rows out of sight too."""
         self.mark(self.marks, marked=False)
 
+    @property
+    def _lines(self) -> Mapping[str, int]:
+        """The line of every row, by key: of 10,000 rows that takes several milliseconds, and is seldom asked for."""
+        if self._lines_of is None:
+            self._lines_of = dict(zip(map(self._key, self._rows), range(len(self._rows)), strict=True))
+        return self._lines_of
+
+    @property
+    def _selected_line(self) -> int | None:
+        """The line of the selected row, None if it is gone: mostly near the one where it was."""
+        if self._lines_of is None and self._selected:
+            near = range(max(0, self._line - NEAR), min(len(self._rows), self._line + NEAR))
+            for line in chain((self._line,) if self._line in near else (), near):
+                if self._key(self._rows[line]) == self._selected:
+                    return line
+        return self._lines.get(self._selected)
+
     def _go_to(self, line: int) -> None:
         if not self._rows:
             return
-        before = self._lines.get(self._selected, self._line)
+        before = self._selected_line
         self._select_line(line)
         height = max(1, self.size.height - 1)
         if self._line < self.scroll_offset.y:
@@ -322,7 +343,8 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         elif self._line >= self.scroll_offset.y + height:
             self._scroll(self._line - height + 1)
         # If it scrolled, everything is drawn anyway.
-        self._repaint(line - self.scroll_offset.y + 1 for line in (before, self._line))
+        lines = (self._line if before is None else before, self._line)
+        self._repaint(line - self.scroll_offset.y + 1 for line in lines)
 
     def _scroll(self, y: float) -> None:
         # By force: Textual scrolls nothing that has no scroll bar yet, and that comes only with the next layout.
@@ -364,7 +386,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         """Lay the columns out anew, and keep the selection in view."""
         self._resize()
         self._redraw()
-        if (line := self._lines.get(self._selected)) is not None and not self._follow:
+        if (line := self._selected_line) is not None and not self._follow:
             self.call_after_refresh(self._go_to, line)
 
     def notify_style_update(self) -> None:
