@@ -73,7 +73,9 @@ class Supervisor(App[None]):
     ) -> None:
         super().__init__()
         self.register_theme(THEME)
-        self.theme = THEME.name
+        # Not by `self.theme = …`: Textual 8.2.8 would read all stylesheets twice.
+        self.set_reactive(App.theme, THEME.name)
+        self.stylesheet.set_variables(self.get_css_variables())
         self.where = where
         self._connect = connect
         self._operator = operator
