@@ -249,6 +249,7 @@ async def on_pictures(
     clock: Callable[[], float] | None = None,
     read_only: bool = False,
     demo: bool = False,
+    shown: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Dashboard]:
     """A dashboard that is connected to nothing: it sees what a test shows it, first of all `pictures`."""
 
@@ -258,10 +259,10 @@ async def on_pictures(
         yield Connection("", "", Secret(""), "", "")
 
     where = Where("acme", "https://acme.example", "a test", demo=demo, read_only=read_only)
-    async with dashboard(never, where, size=size, clock=clock or Clock()) as shown:
+    async with dashboard(never, where, size=size, clock=clock or Clock(), shown=shown) as seen:
         for picture in pictures:
-            await shown.show(picture)
-        yield shown
+            await seen.show(picture)
+        yield seen
 
 
 @asynccontextmanager

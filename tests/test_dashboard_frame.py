@@ -15,13 +15,14 @@ from tests.dashboard import Clock, Dashboard, on_demo, on_pictures, open_room, s
 from tui.model.action import Outcome
 from tui.model.collapse import NEWS_S, Collapse
 from tui.model.room import Room
-from tui.model.snapshot import Failure, FailureKind
+from tui.model.snapshot import Failure, FailureKind, Snapshot
 from tui.ui.bars import KeyBar
 from tui.ui.commands import COMMANDS, Command, Group, On, commands
 from tui.ui.dialogs import ConfirmDialog, DetailDialog
 from tui.ui.messages import SnapshotArrived
 
 REFUSED = Failure(FailureKind.UNREACHABLE, "acme.example refused the connection: is livekit-server running there?")
+LIMITED = Failure(FailureKind.RATE_LIMITED, "acme.example limits our requests (429): lower --budget")
 SIZES = [(160, 50), (120, 40), (80, 24), (60, 15)]
 PICTURE = snapshot(served("alpha"), served("bravo"))
 
@@ -152,6 +153,22 @@ async def test_no_later_failure_ends_it(kind: FailureKind) -> None:
     async with on_pictures(PICTURE, replace(PICTURE, number=2, failure=Failure(kind, "it failed"))) as shown:
         assert "✗ it failed" in shown.lines[1]
         assert shown.room_names == ["alpha", "bravo"]
+
+
+# The first picture
+
+
+@pytest.mark.parametrize("first", [PICTURE, replace(snapshot(), listed_at=None, failure=LIMITED)])
+async def test_once_is_told_that_the_first_picture_or_what_is_wrong_is_on_the_screen(first: Snapshot) -> None:
+    told: list[str] = []
+    async with on_pictures(shown=lambda: told.append(here.text)) as here:
+        assert told == []
+        await here.show(first)
+        await here.wait_for(lambda: told)
+        assert ("bravo" if first is PICTURE else LIMITED.message) in told[0]
+        await here.show(replace(PICTURE, number=2))
+        await here.show(replace(PICTURE, number=3))
+        assert len(told) == 1
 
 
 # Empty panes

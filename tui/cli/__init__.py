@@ -39,6 +39,7 @@ from tui.cli.options import (
     together,
 )
 from tui.config import DEFAULT_BUDGET, Config, Sources, default_operator, listen_address, load_config
+from tui.garbage import hold_collections_back, keep_collections_short
 from tui.model.text import safe_text
 from tui.settings import Connection
 
@@ -108,6 +109,7 @@ def cli(context: click.Context, /, **flags: Any) -> None:
     async def connect() -> AsyncIterator[Connection]:
         yield connection
 
+    hold_collections_back()
     from tui.ui.app import Supervisor
     from tui.ui.bars import Where
 
@@ -123,6 +125,7 @@ def cli(context: click.Context, /, **flags: Any) -> None:
             sources=view.sources,
             history=view.history,
             warning=warning,
+            shown=keep_collections_short,
         )
     )
 
@@ -148,6 +151,7 @@ def demo(rooms: int, seed: int | None, **flags: Any) -> None:
             lines = DemoSessions(world)
             yield Connection(service.url, service.api_key, secret, "demo", "lk-tui demo", lines)
 
+    hold_collections_back()
     from tui.ui.app import Supervisor
     from tui.ui.bars import Where
 
@@ -160,6 +164,7 @@ def demo(rooms: int, seed: int | None, **flags: Any) -> None:
             config=view.config,
             sources=view.sources,
             history=view.history,
+            shown=keep_collections_short,
         )
     )
 
@@ -264,7 +269,6 @@ def _log() -> None:
 
 
 def _run(app: Supervisor) -> None:
-    from tui.garbage import keep_collections_short
     from tui.ui.terminal import end_with_terminal, has_terminal
 
     if not has_terminal():
@@ -273,7 +277,6 @@ def _run(app: Supervisor) -> None:
         )
         sys.exit(EXIT_USAGE)
     end_with_terminal(app.keep)
-    keep_collections_short()
     app.run()
     sys.exit(app.return_code or 0)
 

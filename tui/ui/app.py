@@ -69,8 +69,10 @@ class Supervisor(App[None]):
         sources: Sources = Sources(),  # noqa: B008 - immutable
         history: Path | None = None,
         warning: str = "",
+        shown: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`shown` is called once, as soon as the first picture, or what keeps it from coming, is on the screen."""
         super().__init__()
         self.register_theme(THEME)
         # Not by `self.theme = …`: Textual 8.2.8 would read all stylesheets twice.
@@ -83,6 +85,7 @@ class Supervisor(App[None]):
         self._sources = sources
         self._history = history
         self._warning = warning
+        self._shown = shown
         self._clock = clock
         self._watch: Watch | None = None
         self._newest = Snapshot()
@@ -205,10 +208,15 @@ class Supervisor(App[None]):
 
     async def _show_pictures(self) -> None:
         """Always the newest; in a task of its own, because keys wait for a message's handler."""
+        await self._show_next_picture()
+        self.call_after_refresh(self._shown)
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            await self.main.take_snapshot(self._newest)
+            await self._show_next_picture()
+
+    async def _show_next_picture(self) -> None:
+        await self._arrived.wait()
+        self._arrived.clear()
+        await self.main.take_snapshot(self._newest)
 
     def on_log_changed(self) -> None:
         """Show what is new in the log: at once, unless more comes than an eye can follow."""
