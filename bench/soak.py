@@ -36,7 +36,7 @@ from tui.config import Sources
 from tui.control.plan import Plan
 from tui.control.plan_many import ManyPlan
 from tui.demo import DemoService, DemoSessions
-from tui.garbage import keep_collections_short
+from tui.garbage import Collector
 from tui.model.action import INSIDE, Action, ActionRecord, Outcome
 from tui.model.secret import Secret
 from tui.settings import Connection
@@ -156,6 +156,7 @@ async def soak(minutes: float, seed: int, folder: Path) -> Soak:
         operator="monkey",
         sources=Sources(INTERVAL_S, 60_000),
         history=folder / "history.db",
+        collector=Collector(),
     )
     began = time.monotonic()
     try:
@@ -362,7 +363,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--docs", action="store_true")
     chosen = parser.parse_args()
-    keep_collections_short()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         result = asyncio.run(soak(chosen.minutes, chosen.seed, Path(folder)))

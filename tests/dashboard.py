@@ -24,6 +24,7 @@ from tests.lab.waiting import eventually
 from tui.config import Sources
 from tui.demo import DemoService, DemoSessions, World
 from tui.demo.rooms import Room as DemoRoom
+from tui.garbage import Collector
 from tui.model.action import ActionRecord
 from tui.model.room import Participant, Room, SessionState
 from tui.model.secret import Secret
@@ -249,7 +250,7 @@ async def on_pictures(
     clock: Callable[[], float] | None = None,
     read_only: bool = False,
     demo: bool = False,
-    shown: Callable[[], None] = lambda: None,
+    collector: Collector | None = None,
 ) -> AsyncIterator[Dashboard]:
     """A dashboard that is connected to nothing: it sees what a test shows it, first of all `pictures`."""
 
@@ -259,10 +260,10 @@ async def on_pictures(
         yield Connection("", "", Secret(""), "", "")
 
     where = Where("acme", "https://acme.example", "a test", demo=demo, read_only=read_only)
-    async with dashboard(never, where, size=size, clock=clock or Clock(), shown=shown) as seen:
+    async with dashboard(never, where, size=size, clock=clock or Clock(), collector=collector) as shown:
         for picture in pictures:
-            await seen.show(picture)
-        yield seen
+            await shown.show(picture)
+        yield shown
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 
 from tests.build import NOW, person, room, snapshot
 from tests.dashboard import Clock, Dashboard, on_demo, on_pictures, open_room, served, small_world
+from tui.garbage import Collector
 from tui.model.action import Outcome
 from tui.model.collapse import NEWS_S, Collapse
 from tui.model.room import Room
@@ -158,17 +159,45 @@ async def test_no_later_failure_ends_it(kind: FailureKind) -> None:
 # The first picture
 
 
+class Waiting(Collector):
+    """Takes down what was on the screen when it began, and which moments it was told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Callable[[], str] = str
+        self.began: list[str] = []
+        self.calm: list[bool] = []
+
+    def begin(self) -> None:
+        self.began.append(self.seen())
+
+    def collect(self, *, calm: bool) -> None:
+        self.calm.append(calm)
+
+
 @pytest.mark.parametrize("first", [PICTURE, replace(snapshot(), listed_at=None, failure=LIMITED)])
-async def test_once_is_told_that_the_first_picture_or_what_is_wrong_is_on_the_screen(first: Snapshot) -> None:
-    told: list[str] = []
-    async with on_pictures(shown=lambda: told.append(here.text)) as here:
-        assert told == []
+async def test_no_garbage_is_collected_before_the_first_picture_or_what_is_wrong_is_on_the_screen(
+    first: Snapshot,
+) -> None:
+    collector = Waiting()
+    async with on_pictures(collector=collector) as here:
+        collector.seen = lambda: here.text
+        assert collector.began == []
         await here.show(first)
-        await here.wait_for(lambda: told)
-        assert ("bravo" if first is PICTURE else LIMITED.message) in told[0]
+        await here.wait_for(lambda: collector.began)
+        assert ("bravo" if first is PICTURE else LIMITED.message) in collector.began[0]
         await here.show(replace(PICTURE, number=2))
-        await here.show(replace(PICTURE, number=3))
-        assert len(told) == 1
+        await here.wait_for(lambda: collector.calm)
+        assert len(collector.began) == 1
+
+
+async def test_while_somebody_types_no_moment_is_calm_to_collect_garbage_in() -> None:
+    collector = Waiting()
+    async with on_pictures(PICTURE, collector=collector) as here:
+        await here.wait_for(lambda: collector.calm)
+        while False not in collector.calm:
+            await here.press("j")
+        await here.wait_for(lambda: collector.calm[-1])
 
 
 # Empty panes

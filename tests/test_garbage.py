@@ -8,33 +8,34 @@ import sys
 PROGRAM = """
 import gc, time, weakref
 import tui.garbage
-from tui.garbage import LONG_S, hold_collections_back, keep_collections_short
+from tui.garbage import LONG_S, Collector, hold_collections_back
 
 class Thing:
     pass
 
-tui.garbage.SHARE = 1.0
+def took(calm=True):
+    began = time.thread_time()
+    collector.collect(calm=calm)
+    return time.thread_time() - began
+
+tui.garbage.LEAST_S, tui.garbage.SHARE = 0.0, 1e9
+collector = Collector()
 hold_collections_back()
 before = gc.get_stats()
 modules = [[number] for number in range(400_000)]
 assert gc.get_stats() == before, "nothing is looked at while the program starts"
-keep_collections_short()
-began = time.perf_counter()
-gc.collect()
-assert time.perf_counter() - began < LONG_S, "nor later, what was made meanwhile"
+collector.begin()
+assert took() < LONG_S, "nor later, what was made meanwhile"
 
-gc.disable()
 model = [(Thing(), [number]) for number in range(400_000)]
-gc.enable()
-began = time.perf_counter()
-gc.collect()
-long = time.perf_counter() - began
+assert gc.get_stats()[2]["collections"] == before[2]["collections"] + 1, "Python leaves what is old alone"
+took(calm=False)
+assert gc.get_stats()[2]["collections"] == before[2]["collections"] + 1, "nor do we while somebody types"
+long = took()
 assert long > LONG_S
 assert gc.get_freeze_count() > 1_200_000
-began = time.perf_counter()
-gc.collect()
-short = time.perf_counter() - began
-assert short < long / 3, (short, long)
+took()
+assert took() < long / 3
 
 gone = weakref.ref(model[0][0])
 model.clear()
@@ -44,7 +45,7 @@ young = Thing()
 young.itself = young
 gone = weakref.ref(young)
 del young
-gc.collect()
+took()
 assert gone() is None, "and a new cycle is still found"
 
 dialog = Thing()
@@ -53,10 +54,15 @@ gone = weakref.ref(dialog)
 others = []
 while gone() is not None:
     others.append([[number] for number in range(400_000)])
-    gc.collect()
+    took()
     dialog = None
     assert len(others) < 10, "what was set aside as part of a cycle is looked at again some day"
 assert len(others) > 1, "it was set aside"
+
+tui.garbage.PATIENCE_S = 0.0
+before = gc.get_stats()[2]["collections"]
+took(calm=False)
+assert gc.get_stats()[2]["collections"] == before + 1, "who types for long does not keep it waiting for ever"
 """
 
 

@@ -1,12 +1,13 @@
 """Python's garbage collector, kept from stopping the dashboard.
 
 With 100,000 participants a full collection takes 0.4 s, in which no key is answered, and it finds next to nothing: the
-model is immutable and without cycles, so that reference counts free it. What has survived a full collection that took
-long is therefore set aside (`gc.freeze`) and not looked at again; it is freed all the same with its last reference.
+model is immutable and without cycles, so that reference counts free it. So Python itself looks only at what is young
+and does that seldom; the rest is for `collect`, which is called in calm moments. What has survived a collection that
+took long is set aside (`gc.freeze`) and not looked at again; it is freed all the same with its last reference.
 
 But not what is part of a cycle by then and is thrown away later, as is everything of a dialog that was open in that
 moment: a dashboard that is used for hours would grow by it without end. So once a tenth more is set aside than was
-left the last time, everything is looked at once more; but no more of the time is spent on that than `SHARE`.
+left the last time, everything is looked at once more.
 
 While the program starts nothing is looked at at all. Hundreds of modules are made then, and stay: some 250 collections
 would find next to nothing, and take a fifth of the time until the first rooms are shown.
@@ -16,51 +17,59 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping
 
+YOUNG, TIMES = 10_000, 20
+"""So many new objects are looked at as soon as there are so many, and once more after so many times. Lists of all
+rooms are made all the time: with Python's own 700, the ones that are held just then were gone through again and again.
+"""
+_NEVER = 1_000_000_000
 LONG_S = 0.03
-"""A full collection that takes more CPU time is the last one for what it has looked at."""
+"""A collection that takes more CPU time is the last one for what it has looked at."""
 GROWN = 1.1
 """How many times as much may be set aside as was left when everything was looked at."""
 SHARE = 1 / 200
-"""Of the time, for looking at everything: while rooms are read more and more is set aside, and none of it lost."""
-_FULL = 2
-"""The oldest generation."""
-
-
-class _Watch:
-    def __init__(self) -> None:
-        self._began = 0.0
-        self._left = 0
-        """objects set aside when everything had been looked at; 0 before anything took long"""
-        self._everything = False
-        self._not_before = 0.0
-
-    def __call__(self, phase: str, info: Mapping[str, int]) -> None:
-        """Called by Python before and after every collection."""
-        if info["generation"] != _FULL:
-            return
-        if phase == "start":
-            if self._everything:
-                gc.unfreeze()
-            self._began = time.thread_time()
-            return
-        took = time.thread_time() - self._began
-        if self._everything or took > LONG_S:
-            gc.freeze()
-            aside, now = gc.get_freeze_count(), time.monotonic()
-            if self._everything or not self._left:
-                self._left, self._not_before = aside, now + took / SHARE
-            self._everything = aside > GROWN * self._left and now >= self._not_before
+"""Of the time, for collections."""
+LEAST_S = 5.0
+"""Between two collections, however short they are."""
+PATIENCE_S = 20.0
+"""How long a collection that is due waits for a calm moment."""
 
 
 def hold_collections_back() -> None:
-    """No collections until `keep_collections_short`: the program starts."""
+    """No collections until `Collector.begin`: the program starts."""
     gc.disable()
 
 
-def keep_collections_short() -> None:
-    """From now on, in this process; what is there already is set aside. To be called once."""
-    gc.freeze()
-    gc.callbacks.append(_Watch())
-    gc.enable()
+class Collector:
+    """Collects what Python itself does not look at; one in a process."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        """objects set aside when everything had been looked at; 0 before anything took long"""
+        self._everything = False
+        self._due_at = 0.0
+
+    def begin(self) -> None:
+        """From now on there are collections; what is there already is set aside."""
+        gc.freeze()
+        gc.set_threshold(YOUNG, TIMES, _NEVER)
+        gc.enable()
+        self._due_at = time.monotonic() + LEAST_S
+
+    def collect(self, *, calm: bool) -> None:
+        """Collect, if it is due and the moment is `calm` or the wait was long. To be called every second or so."""
+        now = time.monotonic()
+        if now < self._due_at + (0.0 if calm else PATIENCE_S):
+            return
+        if self._everything:
+            gc.unfreeze()
+        began = time.thread_time()
+        gc.collect()
+        took = time.thread_time() - began
+        if self._everything or took > LONG_S:
+            gc.freeze()
+            aside = gc.get_freeze_count()
+            if self._everything or not self._left:
+                self._left = aside
+            self._everything = aside > GROWN * self._left
+        self._due_at = now + max(LEAST_S, took / SHARE)

@@ -39,7 +39,7 @@ from tui.cli.options import (
     together,
 )
 from tui.config import DEFAULT_BUDGET, Config, Sources, default_operator, listen_address, load_config
-from tui.garbage import hold_collections_back, keep_collections_short
+from tui.garbage import Collector, hold_collections_back
 from tui.model.text import safe_text
 from tui.settings import Connection
 
@@ -125,7 +125,7 @@ def cli(context: click.Context, /, **flags: Any) -> None:
             sources=view.sources,
             history=view.history,
             warning=warning,
-            shown=keep_collections_short,
+            collector=Collector(),
         )
     )
 
@@ -164,7 +164,7 @@ def demo(rooms: int, seed: int | None, **flags: Any) -> None:
             config=view.config,
             sources=view.sources,
             history=view.history,
-            shown=keep_collections_short,
+            collector=Collector(),
         )
     )
 

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from tui.config import Config, Sources
+from tui.garbage import Collector
 from tui.model.action import ActionRecord
 from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from tui.ui.session_screen import Inspection
     from tui.watch import Watch
 
+CALM_S = 2.0
+"""So long after the last key nobody is kept waiting by what takes a while."""
 LOG_EVERY_S = 0.1
 """Between two changes of the log, when a thousand events a second come in."""
 EXIT_USAGE = 2
@@ -69,10 +72,10 @@ class Supervisor(App[None]):
         sources: Sources = Sources(),  # noqa: B008 - immutable
         history: Path | None = None,
         warning: str = "",
-        shown: Callable[[], None] = lambda: None,
+        collector: Collector | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`shown` is called once, as soon as the first picture, or what keeps it from coming, is on the screen."""
+        """The `collector` begins once the first picture, or what keeps it from coming, is on the screen."""
         super().__init__()
         self.register_theme(THEME)
         # Not by `self.theme = …`: Textual 8.2.8 would read all stylesheets twice.
@@ -85,7 +88,8 @@ class Supervisor(App[None]):
         self._sources = sources
         self._history = history
         self._warning = warning
-        self._shown = shown
+        self._collector = collector
+        self._touched_at = 0.0
         self._clock = clock
         self._watch: Watch | None = None
         self._newest = Snapshot()
@@ -162,6 +166,8 @@ class Supervisor(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """What is pasted comes from anywhere: no line that is typed into gets to show what a terminal would act on."""
+        if isinstance(event, events.InputEvent):
+            self._touched_at = time.monotonic()
         if isinstance(event, events.Paste):
             event.text = "".join(char if char.isprintable() else " " for char in event.text)
         await super().on_event(event)
@@ -209,9 +215,17 @@ class Supervisor(App[None]):
     async def _show_pictures(self) -> None:
         """Always the newest; in a task of its own, because keys wait for a message's handler."""
         await self._show_next_picture()
-        self.call_after_refresh(self._shown)
+        if self._collector is not None:
+            self.call_after_refresh(self._collect_from_now_on, self._collector)
         while True:
             await self._show_next_picture()
+
+    def _collect_from_now_on(self, collector: Collector) -> None:
+        def collect() -> None:
+            collector.collect(calm=time.monotonic() - self._touched_at > CALM_S)
+
+        collector.begin()
+        self.set_interval(1.0, collect)
 
     async def _show_next_picture(self) -> None:
         await self._arrived.wait()
