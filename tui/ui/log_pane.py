@@ -18,6 +18,7 @@ from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
 from tui.model.log import Log, LogEntry, LogFilter
 from tui.model.phrases import Tone, count
+from tui.ui.filter_line import FilterLine
 from tui.ui.live_table import LiveTable
 from tui.ui.rows import LOG_COLUMNS, log_cells
 from tui.ui.tones import label, toned
@@ -36,11 +37,11 @@ class LogPane(Vertical):
         self._clock = clock
         self._log = Log()
         self.filter = LogFilter()
+        self._line = FilterLine(self, id="log-filter", placeholder="words to filter by; Enter keeps, Esc clears")
 
     def compose(self) -> ComposeResult:
-        """The table, and a line to filter it by."""
+        """The table; the line to filter it by comes when it is opened."""
         yield LiveTable[LogEntry](LOG_COLUMNS, lambda line: line.key, log_cells, follow=True, id="log")
-        yield Input(placeholder="words to filter by; Enter keeps, Esc clears", id="log-filter", compact=True)
 
     def on_mount(self) -> None:
         """Start empty, and say what will be here."""
@@ -113,16 +114,12 @@ class LogPane(Vertical):
 
     def open_filter(self) -> None:
         """Open the line to type words into."""
-        line = self.query_one("#log-filter", Input)
-        line.add_class("-open")
-        self.screen.set_focus(line)
+        self._line.open()
 
     def clear_filter(self) -> bool:
         """Show everything again; False if that is so already."""
-        line = self.query_one("#log-filter", Input)
-        was_open = line.has_class("-open") or bool(self.filter)
-        line.remove_class("-open")
-        line.value = ""
+        was_open = self._line.is_open or bool(self.filter)
+        self._line.clear()
         self.filter = LogFilter()
         self.refresh_lines()
         return was_open
@@ -135,7 +132,7 @@ class LogPane(Vertical):
     @on(Input.Submitted, "#log-filter")
     def _kept(self, event: Input.Submitted) -> None:
         if not event.value.strip():
-            event.input.remove_class("-open")
+            self._line.close()
         self.screen.set_focus(self.table)
 
     # Going to and fro
