@@ -99,7 +99,7 @@ cli(["--help"], prog_name="lk-tui", standalone_mode=False)
     assert not packages(modules_after(code, tmp_path)) & {"textual", "rich", "livekit", "aiohttp", "yaml"}
 
 
-def test_the_first_frame_is_out_before_livekit_is_imported(tmp_path: Path) -> None:
+def test_the_first_frame_is_out_before_livekit_is_imported_and_what_only_a_key_asks_for(tmp_path: Path) -> None:
     code = """
 import sys
 from tui.ui.app import Supervisor
@@ -122,4 +122,9 @@ for module in set(sys.modules) - seen:
 """
     modules = modules_after(code, tmp_path)
     assert "textual" in modules
-    assert not packages(modules) & {"livekit", "aiohttp", "google"}
+    assert not packages(modules) & {"livekit", "aiohttp", "google", "sqlite3", "tomllib"}
+    ours = {module for module in modules if module.partition(".")[0] == "tui"}
+    assert not {
+        module for module in ours if module.split(".")[1:2] in (["control"], ["gateway"], ["history"], ["demo"])
+    }
+    assert not {module for module in ours if module.endswith(("dialogs", "asking", "session", "session_screen"))}

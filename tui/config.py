@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import socket
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -78,6 +77,8 @@ def load_config(path: Path | None) -> Config:
         if path is not None:
             raise SettingsError(f"--config {shown}: there is no such file")
         return Config()
+    import tomllib
+
     try:
         config = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:

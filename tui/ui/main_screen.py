@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -30,22 +30,16 @@ from tui.model.snapshot import Snapshot
 from tui.model.text import Name, safe_text
 from tui.ui.agent_pane import AgentPane
 from tui.ui.bars import KeyBar, Standing, StatusBar, is_stale
-from tui.ui.close_dialogs import ChooseCauseDialog, CloseDialog, close_page, sources_page
 from tui.ui.commands import BY_ID, On, bindings, commands
 from tui.ui.confirmation import Confirmation
-from tui.ui.dialogs import DetailDialog, StoryDialog, lines_page, story_page
 from tui.ui.live_table import LiveTable
 from tui.ui.log_pane import LogPane
-from tui.ui.many_dialogs import BatchDialog, target_words
 from tui.ui.marks import Marks
 from tui.ui.panes_screen import PanesScreen
 from tui.ui.rooms_pane import RoomsPane
-from tui.ui.rows import PARTICIPANT_COLUMNS, participant_cells, participant_lines, room_lines
+from tui.ui.rows import PARTICIPANT_COLUMNS, participant_cells, participant_lines, room_lines, target_words
 from tui.ui.toasts import tell_batch_ended, tell_ended
 from tui.ui.tones import label
-
-if TYPE_CHECKING:
-    pass
 
 SETTLE_S = 0.15
 """How long the selection must rest before its room is asked for out of turn."""
@@ -164,6 +158,8 @@ class MainScreen(PanesScreen):
                 self._batch_went_on(batch)
 
     def _batch_went_on(self, batch: BatchRecord) -> None:
+        from tui.ui.many_dialogs import BatchDialog
+
         for screen in self.app.screen_stack:
             if isinstance(screen, BatchDialog) and screen.record.batch == batch.batch:
                 screen.take_record(batch)
@@ -294,6 +290,8 @@ class MainScreen(PanesScreen):
 
             self.app.push_screen(SessionScreen(room, agent, self._clock))
             return
+        from tui.ui.dialogs import DetailDialog, lines_page
+
         lines = [*participant_lines(room, participant, self._clock()), ("", ""), *room_lines(room, self._clock())]
         self.app.push_screen(DetailDialog(participant.identity.safe, lines_page(lines)))
 
@@ -301,6 +299,10 @@ class MainScreen(PanesScreen):
         line = self.log_pane.table.selected
         if line is None:
             return
+        from tui.ui.close_dialogs import CloseDialog, close_page
+        from tui.ui.dialogs import StoryDialog, story_page
+        from tui.ui.many_dialogs import BatchDialog
+
         entry = line.what
         if isinstance(entry, CloseEvent):
             title = f"{entry.agent} in {entry.room.safe}: {CAUSE_WORDS[entry.cause]}"
@@ -409,6 +411,7 @@ class MainScreen(PanesScreen):
 
     def action_causes(self) -> None:
         """Choose the cause whose closes are shown."""
+        from tui.ui.close_dialogs import ChooseCauseDialog
 
         def chosen(cause: Cause | None) -> None:
             self.log_pane.filter_by_cause(cause)
@@ -461,6 +464,9 @@ class MainScreen(PanesScreen):
 
     def action_sources(self) -> None:
         """Where evidence comes from, and what is off."""
+        from tui.ui.close_dialogs import sources_page
+        from tui.ui.dialogs import DetailDialog
+
         self.app.push_screen(DetailDialog("Where evidence comes from", sources_page(self.app.sources)))
 
     # Acting

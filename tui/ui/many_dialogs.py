@@ -21,7 +21,7 @@ from tui.model.snapshot import Snapshot
 from tui.ui.confirmation import Confirmation
 from tui.ui.dialogs import DetailDialog, StoryDialog, lines_page, story_page
 from tui.ui.live_table import Cell, Column, LiveTable
-from tui.ui.rows import OUTCOME_GLYPHS, OUTCOME_TONES, marked_name
+from tui.ui.rows import OUTCOME_GLYPHS, OUTCOME_TONES, marked_name, target_words
 from tui.ui.tones import toned
 
 _PLAN_COLUMNS = (
@@ -194,11 +194,6 @@ def summary(record: BatchRecord) -> str:
         sid = each.target.participant_sid or each.target.room_sid
         lines.append(f"{OUTCOME_GLYPHS[each.outcome]} {target_words(each.target)} ({sid}): {outcome_words(each)}")
     return "\n".join(lines)
-
-
-def target_words(target: Target) -> str:
-    """What an action is aimed at: `ann in sales-925`, `sales-925`."""
-    return f"{target.identity.safe} in {target.room.safe}" if target.identity is not None else target.room.safe
 
 
 def _is_there(target: Target, snapshot: Snapshot) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tui.control.plan_many import Marked
 from tui.model.fleet import RoomRow
 from tui.model.room import Participant, Room
 from tui.model.snapshot import Snapshot
 from tui.ui.live_table import LiveTable
+
+if TYPE_CHECKING:
+    from tui.control.plan_many import Marked
 
 
 class Marks:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.screen import Screen
 
-from tui.ui.asking import Asking
 from tui.ui.commands import On
-from tui.ui.dialogs import DetailDialog, help_page
 
 if TYPE_CHECKING:
     from tui.model.snapshot import Snapshot
     from tui.ui.app import Supervisor
+    from tui.ui.asking import Asking
 
 
 class PanesScreen(Screen[None]):
@@ -38,6 +37,9 @@ class PanesScreen(Screen[None]):
 
     @cached_property
     def _asking(self) -> Asking:
+        # As all dialogs: not before one is wanted.
+        from tui.ui.asking import Asking
+
         return Asking(self.app, self._clock)
 
     def _say(self, words: str, *, calm: bool = False) -> None:
@@ -101,4 +103,6 @@ class PanesScreen(Screen[None]):
 
     def action_help(self) -> None:
         """The keys, the actions and the signs."""
+        from tui.ui.dialogs import DetailDialog, help_page
+
         self.app.push_screen(DetailDialog("lk-tui help", help_page))

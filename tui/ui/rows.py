@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tui.model.action import BatchRecord, Outcome
+from tui.model.action import BatchRecord, Outcome, Target
 from tui.model.close_phrases import cause_tone, close_words
 from tui.model.closes import CloseEvent
 from tui.model.fleet import RoomRow
@@ -226,3 +226,8 @@ def participant_lines(room: Room, participant: Participant, now: float) -> list[
     ]
     lines += [(f"  {key}", value) for key, value in sorted(participant.attributes.items())]
     return lines
+
+
+def target_words(target: Target) -> str:
+    """What an action is aimed at: `ann in sales-925`, `sales-925`."""
+    return f"{target.identity.safe} in {target.room.safe}" if target.identity is not None else target.room.safe

@@ -10,8 +10,7 @@ from textual.notifications import Notification
 from tui.model.action import ActionRecord, BatchRecord, Outcome
 from tui.model.phrases import Tone, batch_words, outcome_words
 from tui.ui.commands import BY_ACTION
-from tui.ui.many_dialogs import target_words
-from tui.ui.rows import OUTCOME_GLYPHS, OUTCOME_TONES
+from tui.ui.rows import OUTCOME_GLYPHS, OUTCOME_TONES, target_words
 
 SHORTEST_S = 0.05
 
