@@ -25,6 +25,7 @@ from tui.model.room import Agent, Room
 from tui.model.signs import Kicks
 from tui.model.snapshot import FailureKind, Snapshot
 from tui.settings import Connection, SettingsError
+from tui.ui.backgrounds import let_lines_go
 from tui.ui.bars import Where
 from tui.ui.commands import Group, commands
 from tui.ui.main_screen import MainScreen
@@ -77,6 +78,7 @@ class Supervisor(App[None]):
     ) -> None:
         """The `collector` begins once the first picture, or what keeps it from coming, is on the screen."""
         super().__init__()
+        let_lines_go()
         self.register_theme(THEME)
         # Not by `self.theme = …`: Textual 8.2.8 would read all stylesheets twice.
         self.set_reactive(App.theme, THEME.name)
