@@ -103,14 +103,14 @@ class Work:
     async def recheck(self) -> None:
         """Go on only if the very room is there, and in it the very participant, that the operator saw.
 
-        Raises `EndedError`: refused if the target changed; if it is gone, done or refused, whichever it means for the
-        action; failed if the server can't be asked.
+        Raises `EndedError`: refused if the target changed, but came back if the room did so after something was sent;
+        if it is gone, done or refused, whichever it means for the action; failed if the server can't be asked.
         """
         target = self.target
         rooms = await self.must_read(self.rooms_of_the_name)
         if all(room.sid != target.room_sid for room in rooms):
             if rooms:
-                raise self.refused(f"{target.room} was recreated as {rooms[0].sid} since you looked")
+                raise self._recreated(rooms[0])
             raise self._gone(f"the room {target.room} ({target.room_sid})")
         if target.identity is None:
             self.progress.say(f"re-checked: {target.room_sid} is still {target.room}")
@@ -135,6 +135,13 @@ class Work:
     def refused(self, why: str, *offers: Action) -> EndedError:
         """The end of an action whose target isn't what the operator saw."""
         return EndedError(Ending(Outcome.REFUSED, f"{why}: {self.progress.not_sent}", offers))
+
+    def _recreated(self, room: Room) -> EndedError:
+        if self.progress.sent:
+            # Refused would say that nothing was: the sessions that were closed here would be nobody's doing.
+            words = f"came back as {room.sid}: {self.progress.not_sent}"
+            return EndedError(Ending(Outcome.CAME_BACK, words, (Action.DELETE_ROOM,), came_back_sid=room.sid))
+        return self.refused(f"{self.target.room} was recreated as {room.sid} since you looked")
 
     def _gone(self, what: str) -> EndedError:
         done = self.plan.action in _GONE_IS_DONE
