@@ -40,7 +40,7 @@ _KEYBOARD_MODE = re.compile(rb"\x1b\[[<>=][0-9;]*u")
 _CAN_UPDATE_AT_ONCE, _IT_CAN = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 """The question whether the terminal can hold a screen update back until it is complete, and the answer. Textual then
 marks where each of its updates begins and ends, and all else that is written can be told apart."""
-_UPDATE_BEGINS = b"\x1b[?2026h"
+_UPDATE_BEGINS, _UPDATE_ENDS = b"\x1b[?2026h", b"\x1b[?2026l"
 _UPDATE = re.compile(rb"\x1b\[\?2026h.*?(?:\x1b\[\?2026l|\Z)", re.DOTALL)
 _CONTROL = re.compile(rb"\x1b\[[<>=?]*[0-9;]*\$?[A-Za-z]|\x1b\]22;\w+\x07")
 """What Textual controls the terminal with: CSI sequences, and OSC 22 for the mouse pointer's shape."""
@@ -100,7 +100,9 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """The screen, top to bottom, without the spaces at the ends of lines."""
-        return [line.rstrip() for line in self._screen.display]
+        # Not pyte's `display`, which measures every character anew, and is asked for after everything that is drawn.
+        buffer, columns = self._screen.buffer, range(self._screen.columns)
+        return ["".join([buffer[y][x].data for x in columns]).rstrip() for y in range(self._screen.lines)]
 
     @property
     def text(self) -> str:
@@ -271,10 +273,15 @@ class Terminal:
         self._changed.set()
 
     def _feed(self, data: bytes) -> None:
-        # A sequence may be cut in two by the read: its start is kept until the rest is there.
         data = _KEYBOARD_MODE.sub(b"", self._unfed + data)
-        start = data.rfind(b"\x1b")
-        cut = start if start >= 0 and re.fullmatch(rb"\x1b(\[[<>=]?[0-9;]*)?", data[start:]) else len(data)
+        begin = data.rfind(_UPDATE_BEGINS)
+        if begin >= 0 and _UPDATE_ENDS not in data[begin:]:
+            # Half an update is never shown: what has only been moved would look as if it had gone.
+            cut = begin
+        else:
+            # A sequence may be cut in two by the read: its start is kept until the rest is there.
+            start = data.rfind(b"\x1b")
+            cut = start if start >= 0 and re.fullmatch(rb"\x1b(\[[<>=?]?[0-9;]*)?", data[start:]) else len(data)
         self._unfed = data[cut:]
         self._stream.feed(data[:cut])
 
