@@ -42,6 +42,7 @@ from tui.gateway.errors import (
     ServerFailedError,
     UnreachableError,
 )
+from tui.gateway.listing import Listing
 from tui.model.phrases import clock_words
 from tui.model.room import Dispatch, Participant, Room
 from tui.model.secret import Secret
@@ -133,16 +134,16 @@ class Gateway:
 
     async def list_rooms(self, names: Iterable[str] = ()) -> tuple[Room, ...]:
         """All rooms, or those of these (raw) names that exist. Participants and dispatches are not in them."""
-        answer = await self.list_room_messages(names)
-        return tuple(convert.room(message) for message in answer)
+        answer = await self._list_rooms(names, room_pb.ListRoomsResponse)
+        return tuple(convert.room(message) for message in answer.rooms)
 
-    async def list_room_messages(self, names: Iterable[str] = ()) -> tuple[models_pb.Room, ...]:
-        """As `list_rooms`, unconverted: the poller converts only those that changed."""
+    async def list_room_messages(self) -> tuple[bytes, ...]:
+        """All rooms, each as the message that came: the poller reads only those that have changed."""
+        return tuple((await self._list_rooms((), Listing)).rooms)
+
+    async def _list_rooms(self, names: Iterable[str], answer: type[Answer]) -> Answer:
         request = room_pb.ListRoomsRequest(names=[_sendable(name) for name in names])
-        answer = await self._ask(
-            ROOMS, "ListRooms", request, VideoGrants(room_list=True), room_pb.ListRoomsResponse, timeout=TIMEOUT_S
-        )
-        return tuple(answer.rooms)
+        return await self._ask(ROOMS, "ListRooms", request, VideoGrants(room_list=True), answer, timeout=TIMEOUT_S)
 
     async def list_participants(self, room: Name) -> tuple[Participant, ...]:
         """Everyone in the room, oldest first. A missing room answers empty (open source) or `MissingError` (Cloud)."""

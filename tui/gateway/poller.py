@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
+from google.protobuf.message import DecodeError
 from livekit.protocol import models as models_pb
 
 from tui.gateway import convert
@@ -48,7 +49,7 @@ ROOM_WAIT_S = 1.0
 READ_TIMEOUT_S = 8.0
 """How long a room read may take: LiveKit's slowest honest answer about a room (503 after 3 s), and a very bad link."""
 SLICE = 256
-"""Rooms of a listing that are taken in in one go, 1 ms or so, and 5 ms the first time."""
+"""Rooms of a listing that are taken in in one go: 0.1 ms for those that are as before, 3 ms where all are new."""
 LEAST_INTERVAL_S = 0.25
 """Between two cycles, however often somebody asks."""
 
@@ -83,7 +84,8 @@ class Poller:
         self._schedule = Schedule()
         self._probing = Probing(on=probe)
         self._ghosts = Ghosts()
-        self._listed: dict[str, models_pb.Room] = {}
+        self._listed: Mapping[bytes, str] = {}
+        """the SIDs of the rooms, by their messages in the latest listing"""
         self._rooms: dict[str, Room] = {}
         self._good: Mapping[str, Room] = {}
         self._listed_at: float | None = None
@@ -235,21 +237,20 @@ class Poller:
         """
         messages = await self._ask_for_rooms()
         at = self._clock()
-        first = not self._listed
-        listed: set[str] = set()
+        listed: dict[bytes, str] = {}
         for number, message in enumerate(messages, 1):
-            listed.add(message.sid)
-            self._take_listed(message, first=first)
+            listed[message] = self._listed.get(message) or self._take_listed(message)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
-        for sid in self._rooms.keys() - listed:
-            del self._rooms[sid], self._listed[sid]
+        self._listed = listed
+        for sid in self._rooms.keys() - listed.values():
+            del self._rooms[sid]
             self._schedule.forget(sid)
             self._probing.forget(sid)
             self._ghosts.clear(sid)
         return at
 
-    async def _ask_for_rooms(self) -> Sequence[models_pb.Room]:
+    async def _ask_for_rooms(self) -> Sequence[bytes]:
         """The listing, asked for once more if somebody insists: what hangs may hang for its connection alone."""
         self._insisted.clear()
         self._listing = True
@@ -266,21 +267,23 @@ class Poller:
             await asyncio.gather(asked, insisted, return_exceptions=True)
         return await self._gateway.list_room_messages()
 
-    def _take_listed(self, message: models_pb.Room, *, first: bool) -> None:
-        """A room whose message is as before costs one comparison."""
-        sid = message.sid
-        room = self._rooms.get(sid)
+    def _take_listed(self, message: bytes) -> str:
+        """Take in a room whose message is not as before, and return its SID."""
+        try:
+            listed = convert.room(models_pb.Room.FromString(message))
+        except DecodeError:
+            raise NotLiveKitError("what the server lists is not LiveKit's rooms: check the URL") from None
+        room = self._rooms.get(listed.sid)
         if room is None:
-            self._rooms[sid] = convert.room(message)
-            self._schedule.add(sid)
-            if not first:
-                self._schedule.changed(sid)
-        elif self._listed[sid] != message:
-            listed = convert.room(message)
+            self._rooms[listed.sid] = listed
+            self._schedule.add(listed.sid)
+            if self._listed:
+                self._schedule.changed(listed.sid)
+        else:
             if carry.hints_of_change(room, listed):
-                self._schedule.changed(sid)
-            self._rooms[sid] = carry.relisted(room, listed)
-        self._listed[sid] = message
+                self._schedule.changed(listed.sid)
+            self._rooms[listed.sid] = carry.relisted(room, listed)
+        return listed.sid
 
     # The rooms
 

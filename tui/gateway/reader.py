@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
-
-from livekit.protocol import models as models_pb
 
 from tui.model.room import Dispatch, Participant
 from tui.model.text import Name
@@ -26,8 +23,8 @@ class Reader(Protocol):
     def requests_last_minute(self) -> int:
         """Requests of all kinds sent within the last 60 s."""
 
-    async def list_room_messages(self, names: Iterable[str] = ()) -> tuple[models_pb.Room, ...]:
-        """All rooms, unconverted."""
+    async def list_room_messages(self) -> tuple[bytes, ...]:
+        """All rooms, each as the message that came."""
 
     async def list_participants(self, room: Name) -> tuple[Participant, ...]:
         """Everyone in the room."""
