@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -39,6 +40,8 @@ _TRACK_TYPES = {number: name.lower() for name, number in models_pb.TrackType.ite
 _JOB_STATUSES = {number: name.removeprefix("JS_").lower() for name, number in agent_pb.JobStatus.items()}
 _DISCONNECT_REASONS = {number: name for name, number in models_pb.DisconnectReason.items()}
 _FRESH_S = 2.0
+_SHARED = 1_024
+"""So many of the latest values of attributes are looked through for one that reads the same."""
 _NO_ATTRIBUTES: Mapping[str, str] = {}
 _KIND_OF = {kind.value: kind for kind in Kind}
 _STATE_OF = {state.value: state for state in ParticipantState}
@@ -140,17 +143,26 @@ def _track(message: models_pb.TrackInfo) -> Track:
 
 
 def _attributes(told: Mapping[str, str]) -> Mapping[str, str]:
-    # There can be 100,000 participants: those without attributes share one mapping, the others the attributes' names.
-    return {intern(safe_text(key, TEXT_LIMIT)): safe_text(told[key], TEXT_LIMIT) for key in told} or _NO_ATTRIBUTES
+    # There can be 100,000 participants: those without attributes share one mapping, the others the attributes' names,
+    # and what most of them say: `active`, `listening`, a trunk's number.
+    return {intern(safe_text(key, TEXT_LIMIT)): _shared(safe_text(told[key], TEXT_LIMIT)) for key in told} or (
+        _NO_ATTRIBUTES
+    )
+
+
+@lru_cache(_SHARED)
+def _shared(text: str) -> str:
+    """The one string that reads so, as long as it is said again and again."""
+    return text
 
 
 def _agent_facts(attributes: Mapping[str, str]) -> AgentFacts:
     """What an agent publishes of itself: livekit-agents' own attributes and the helper's (docs/helper-protocol.md)."""
     session = attributes.get("lk-tui.session", "")
     return AgentFacts(
-        name=safe_text(attributes.get("lk.agent.name", "")),
-        state=safe_text(attributes.get("lk.agent.state", ""), 40),
-        helper=safe_text(attributes.get("lk-tui.helper", ""), 40),
+        name=_shared(safe_text(attributes.get("lk.agent.name", ""))),
+        state=_shared(safe_text(attributes.get("lk.agent.state", ""), 40)),
+        helper=_shared(safe_text(attributes.get("lk-tui.helper", ""), 40)),
         session=_SESSION_OF.get(session, SessionState.UNKNOWN),
         close=_report(attributes.get("lk-tui.close")),
         shutdown=_report(attributes.get("lk-tui.shutdown")),
