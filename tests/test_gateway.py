@@ -351,6 +351,29 @@ async def test_a_connection_that_breaks_off_is_unreachable() -> None:
     assert_tells(caught.value, "127.0.0.1", "broke")
 
 
+async def test_connections_are_kept_but_not_all_that_a_burst_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = set()
+    at_once = asyncio.Barrier(1)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        opened.add(request.transport)
+        await at_once.wait()
+        return web.Response(body=room_pb.ListRoomsResponse().SerializeToString(), content_type=PROTOBUF)
+
+    async with something_else(handler) as gateway:
+        for _ in range(3):
+            await gateway.list_rooms()
+        assert len(opened) == 1
+        at_once = asyncio.Barrier(8)
+        await asyncio.gather(*(gateway.list_rooms() for _ in range(8)))
+        assert len(opened) == 8
+        at_once = asyncio.Barrier(1)
+        monkeypatch.setattr("tui.gateway.connections.RENEWED_AFTER_S", 0.0)
+        await gateway.list_rooms()
+        await eventually(lambda: all(transport.is_closing() for transport in opened), 5.0)
+
+
 async def test_a_server_that_never_answers_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.gateway.client.TIMEOUT_S", 0.05)
     leave = asyncio.Event()

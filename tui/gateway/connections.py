@@ -1,4 +1,4 @@
-"""The HTTP connections to the server: kept while they work, all left behind once one of them fails."""
+"""The HTTP connections to the server: kept while they work, left behind once one fails, and after a while anyway."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import aiohttp
 
 BODY_LIMIT = 32 * 1024 * 1024
 """Bytes of an answer that are read. 10,000 rooms without metadata are 2.3 MB."""
+RENEWED_AFTER_S = 60.0
+"""aiohttp takes turns with its connections, so that of those that a burst of requests opened none is ever idle for long
+enough to be closed: without this as many stay open as were ever needed at once."""
 _PIECE = 65_536
 
 
@@ -22,19 +25,23 @@ class Connections:
     """Sessions of aiohttp, of which one is in use.
 
     A connection that dies without a word looks alive until somebody waits for it in vain, and those beside it have died
-    of the same. So after a failure the next call opens one of its own, instead of waiting for each of them in turn.
+    of the same. So after a failure the next call opens one of its own, instead of waiting for each of them in turn. The
+    calls that are under way keep the session they began with.
     """
 
     def __init__(self, middleware: aiohttp.ClientMiddlewareType) -> None:
         self._middleware = middleware
         self._current: aiohttp.ClientSession | None = None
+        self._opened_at = 0.0
         self._users: Counter[aiohttp.ClientSession] = Counter()
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[aiohttp.ClientSession]:
         """A session for one call; an error of the connection, raised in it, leaves that session behind."""
+        now = asyncio.get_running_loop().time
         if self._current is None or self._current.closed:
             self._current = aiohttp.ClientSession(middlewares=(self._middleware,), response_class=_BoundedResponse)
+            self._opened_at = now()
         session = self._current
         self._users[session] += 1
         try:
@@ -45,6 +52,8 @@ class Connections:
                 self._current = None
             raise
         finally:
+            if self._current is session and now() - self._opened_at > RENEWED_AFTER_S:
+                self._current = None
             self._users[session] -= 1
             if not self._users[session]:
                 del self._users[session]
