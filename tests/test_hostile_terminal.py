@@ -249,8 +249,8 @@ async def test_all_that_strangers_wrote_is_shown_and_the_terminal_is_sent_nothin
 async def look_into_its_session(terminal: Terminal, person: LabPerson) -> None:
     """Have the person say all that is harmful, write it to the agent likewise; open, save and copy what comes of it."""
     await find(terminal)
-    await press(terminal, ENTER, PERSON)
-    await press(terminal, "G", AGENT)
+    await press(terminal, SHIFT_TAB, "Closes ─")
+    await press(terminal, SHIFT_TAB, f"agent {SHOWN}")
     terminal.send(ENTER)
     await terminal.wait_for("● answering")
     await person.room.local_participant.send_text(HARMFUL, topic="lk.chat")
@@ -298,7 +298,7 @@ async def test_all_that_is_said_in_a_session_is_shown_and_the_terminal_is_sent_n
                     LIVEKIT_API_KEY=lab_server.api_key,
                     LIVEKIT_API_SECRET=lab_server.api_secret,
                 )
-                command = [LK_TUI, "--interval", "0.5"]
+                command = [LK_TUI, "--interval", "0.5", "--observe", "0"]
                 async with Terminal(command, environment=environment, cwd=tmp_path, columns=160, rows=50) as terminal:
                     await look_into_its_session(terminal, person)
                     terminal.send("q")
