@@ -279,7 +279,7 @@ async def on_demo(
             yield Connection(demo.url, demo.api_key, secret, "demo", "a test", DemoSessions(world))
 
     where = Where("demo", "starting …", "a test", demo=True, read_only=read_only)
-    async with dashboard(connect, where, size=size, sources=Sources(interval_s, 60_000, observe=0)) as shown:
+    async with dashboard(connect, where, size=size, sources=Sources(interval_s, 60_000)) as shown:
         await shown.wait_for(lambda: _all_read(shown.main.picture))
         yield shown
 

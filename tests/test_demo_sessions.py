@@ -8,6 +8,7 @@ from tui.demo import DemoSessions, World
 from tui.demo.rooms import Agent, Process
 from tui.demo.scripts import SCRIPTS
 from tui.model.action import Action, Outcome
+from tui.model.evidence import SourceStatus
 from tui.model.session import Entry, EntryKind, Health, ToolStatus
 from tui.ui.session_screen import SessionScreen
 
@@ -49,6 +50,16 @@ async def test_a_simulated_agent_is_looked_into_like_a_real_one() -> None:
             SCRIPTS["frontdesk"].exchanges[0].agent,
         ]
         assert "DEMO" in shown.lines[0]
+
+
+async def test_its_rooms_can_not_be_joined_and_so_its_observer_is_off_and_not_in_trouble() -> None:
+    world = small_world()
+    open_room(world, "support-1", "ann")
+    async with on_demo(world) as shown:
+        await shown.select("support-1")
+        await shown.press("enter")
+        assert shown.focused == "participants"
+        assert SourceStatus("observer", on=False) in shown.app.sources
 
 
 async def test_a_simulated_session_closes_hangs_and_goes_as_a_real_one_does() -> None:

@@ -87,6 +87,8 @@ class Watch:
             self._webhooks = WebhookListener(
                 host, port, key, secret, self._take_sighting, touched=self._poller.touch, clock=clock
             )
+        # Where sessions have lines of their own, there are no rooms that could be joined.
+        joins = connection.lines is None and (sources.observe or sources.inspect)
         self._observers = (
             Observers(
                 connection.url,
@@ -99,7 +101,7 @@ class Watch:
                 answers=self._answers,
                 clock=clock,
             )
-            if sources.observe or (sources.inspect and connection.lines is None)
+            if joins
             else None
         )
         lines = connection.lines or self._observers
