@@ -9,8 +9,8 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ from tui.model.text import safe_text
 from tui.settings import Connection
 
 if TYPE_CHECKING:
-    from tui.ui.app import Supervisor
+    from tui.ui.bars import Where
 
 DEMO_BUDGET = 6_000
 """The demo's server is this very process: nobody else needs its requests."""
@@ -103,31 +103,18 @@ def cli(context: click.Context, /, **flags: Any) -> None:
         return
     view = _view(flags, DEFAULT_BUDGET, history=True)
     connection = connection_from(flags)
-    warning = SEEN_BY_ALL if flags["api_secret"] else ""
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Connection]:
         yield connection
 
     hold_collections_back()
-    from tui.ui.app import Supervisor
     from tui.ui.bars import Where
 
     where = Where(
         connection.project, connection.url, connection.source, read_only=view.read_only, insecure=connection.insecure
     )
-    _run(
-        Supervisor(
-            connect,
-            where,
-            operator=view.operator,
-            config=view.config,
-            sources=view.sources,
-            history=view.history,
-            warning=warning,
-            collector=Collector(),
-        )
-    )
+    _run(connect, where, view, SEEN_BY_ALL if flags["api_secret"] else "")
 
 
 @cli.command()
@@ -152,21 +139,9 @@ def demo(rooms: int, seed: int | None, **flags: Any) -> None:
             yield Connection(service.url, service.api_key, secret, "demo", "lk-tui demo", lines)
 
     hold_collections_back()
-    from tui.ui.app import Supervisor
     from tui.ui.bars import Where
 
-    where = Where("demo", "starting …", "lk-tui demo", demo=True, read_only=view.read_only)
-    _run(
-        Supervisor(
-            connect,
-            where,
-            operator=view.operator,
-            config=view.config,
-            sources=view.sources,
-            history=view.history,
-            collector=Collector(),
-        )
-    )
+    _run(connect, Where("demo", "starting …", "lk-tui demo", demo=True, read_only=view.read_only), view)
 
 
 @cli.command()
@@ -268,7 +243,11 @@ def _log() -> None:
     logging.getLogger().addHandler(handler)
 
 
-def _run(app: Supervisor) -> None:
+def _run(
+    connect: Callable[[], AbstractAsyncContextManager[Connection]], where: Where, view: View, warning: str = ""
+) -> None:
+    """The dashboard, until it ends, and the program with it."""
+    from tui.ui.app import Supervisor
     from tui.ui.terminal import end_with_terminal, has_terminal
 
     if not has_terminal():
@@ -276,6 +255,16 @@ def _run(app: Supervisor) -> None:
             "lk-tui: the dashboard needs a terminal, and not a dumb one: without one, use `lk-tui rooms`", err=True
         )
         sys.exit(EXIT_USAGE)
+    app = Supervisor(
+        connect,
+        where,
+        operator=view.operator,
+        config=view.config,
+        sources=view.sources,
+        history=view.history,
+        warning=warning,
+        collector=Collector(),
+    )
     end_with_terminal(app.keep)
     app.run()
     sys.exit(app.return_code or 0)
