@@ -61,13 +61,30 @@ def test_rooms_have_their_participants_and_those_with_agents_their_dispatches_at
         gateway.dispatches["busy"] = (dispatch_of("bot"),)
         poller = poller_of(gateway)
         first = await polls(poller)
-        assert first.number == 1
         assert first.failure is None
         assert first.listed_at == first.at == EPOCH
         assert [(room.people_count, len(room.agents)) for room in first.rooms.values()] == [(0, 0), (1, 1)]
         assert first.rooms["RM_busy"].agents[0].dispatch == dispatch_of("bot")
-        assert (await polls(poller)).number == 2
+        assert (await polls(poller)).number == first.number + 1
         assert gateway.asked(DISPATCHES, "empty") == []
+
+    in_virtual_time(scenario())
+
+
+def test_the_very_first_picture_has_everybody_and_waits_for_no_dispatches() -> None:
+    async def scenario() -> None:
+        gateway, screen = FakeGateway(), Screen()
+        for name in ("one", "two"):
+            gateway.add(name, person(f"ann-{name}"), agent(f"bot-{name}"))
+        gateway.delays[PARTICIPANTS, "two"], gateway.delays[DISPATCHES, "one"] = 0.2, 0.5
+        poller = poller_of(gateway, screen)
+        last = await poller.poll()
+        (early,) = screen.snapshots
+        assert early.number < last.number
+        assert (early.at, last.at) == (EPOCH + 0.2, EPOCH + 0.5)
+        assert [(room.people_count, len(room.agents)) for room in early.rooms.values()] == [(1, 1), (1, 1)]
+        assert early.rooms["RM_one"].dispatches is None
+        assert last.rooms["RM_one"].dispatches is not None
 
     in_virtual_time(scenario())
 

@@ -169,7 +169,8 @@ class Poller:
     async def poll(self) -> Snapshot:
         """One cycle. Never raises for a failure: the snapshot says it, and keeps the last good rooms.
 
-        A snapshot with the rooms on screen is published on the way, where others take longer.
+        A snapshot with the rooms on screen is published on the way, where others take longer; in the very first cycle
+        one with everybody who is in the rooms, where dispatches take longer.
         """
         async with self._polling:
             await self._afford(Share.LISTING)
@@ -293,7 +294,10 @@ class Poller:
         self._fresh.clear()
         probes = self._probing.due(self._schedule.visible, self._schedule.opened, self._began, self._interval)
         self._agenda = self._schedule.plan(self._began, self._interval, self._budget.affordable + CONCURRENCY, probes)
-        on_screen = {self._schedule.opened, *self._schedule.visible}
+        on_screen: set[str | None] = {self._schedule.opened, *self._schedule.visible}
+        if self._listed_at is None and not self._schedule.visible:
+            # Nothing is on the screen yet. Who is in the rooms tells how they stand; dispatches, read next, don't.
+            on_screen = {read.sid for read in self._agenda}
         awaited = {read.key for read in self._agenda if read.kind is not Kind.PROBE and read.sid in on_screen}
         self._start_reads()
         while self._fresh and (left := until - _monotonic()) > 0:
