@@ -97,6 +97,19 @@ def test_totals_follow_what_changes() -> None:
     assert (fleet.totals.people, fleet.totals.agents, +fleet.totals.signs) == (0, 0, {})
 
 
+def test_who_is_in_a_ghost_room_is_not_counted_until_its_node_answers_again() -> None:
+    ghost = replace(WELL, ghost_since=NOW - 60)
+    fleet = fleet_of(*ROOMS)
+    before = replace(fleet.totals, signs=+fleet.totals.signs)
+    alive = len([who for who in WELL.participants or () if who.is_person])
+    take(fleet, [ghost, *(each for each in ROOMS if each.sid != WELL.sid)])
+    assert alive
+    assert fleet.totals.people == before.people - alive
+    assert fleet.totals.agents == before.agents - len(WELL.agents)
+    take(fleet, ROOMS)
+    assert fleet.totals.people == before.people
+
+
 def test_a_kick_is_looked_for_in_rooms_that_did_not_change() -> None:
     fleet = fleet_of(WELL)
     take(fleet, [WELL], kicks={(WELL.sid, "dave"): Kick("PA_earlier", NOW)})

@@ -48,7 +48,10 @@ class Order:
 
 @dataclass(slots=True)
 class Totals:
-    """Counts over all rooms: people, agents, how many of these run the helper, and rooms by sign."""
+    """Counts over all rooms: people, agents, how many of these run the helper, and rooms by sign.
+
+    Whoever is in a ghost room may not be there, and is not counted.
+    """
 
     people: int = 0
     agents: int = 0
@@ -57,12 +60,13 @@ class Totals:
 
     def count(self, row: RoomRow, by: int) -> None:
         """Add a room (`by` is 1), or take it away (-1)."""
-        self.people += by * row.people
-        for participant in row.room.participants or ():
-            if participant.is_agent:
-                self.agents += by
-                if participant.agent is not None and participant.agent.helper:
-                    self.helped += by
+        if row.room.ghost_since is None:
+            self.people += by * row.people
+            for participant in row.room.participants or ():
+                if participant.is_agent:
+                    self.agents += by
+                    if participant.agent is not None and participant.agent.helper:
+                        self.helped += by
         for code in {sign.code for sign in row.signs}:
             self.signs[code] += by
 
