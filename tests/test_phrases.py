@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from tests.build import NOW, agent, person, room
 from tui.model import phrases
+from tui.model.action import Action, ActionRecord, Batch, BatchRecord, Outcome, Target
 from tui.model.room import Kind
 from tui.model.signs import Sign, SignCode
+from tui.model.text import Name
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,14 @@ def test_an_id_is_shortened_in_the_middle(text: str, width: int) -> None:
     if len(text) > width:
         assert text.startswith(short.split("…")[0])
         assert text.endswith(short.split("…")[-1]) or "…" in text
+
+
+def test_of_many_targets_those_that_were_begun_are_told_from_those_that_are_to_go() -> None:
+    batch = Batch("one", 12, NOW)
+    outcomes = [Outcome.CONFIRMED] * 8 + [Outcome.REFUSED, Outcome.RUNNING]
+    records = tuple(
+        ActionRecord(id_, Action.TEAR_DOWN, Target(Name.of("alpha"), "RM_1"), "mira", NOW, outcome=outcome, batch=batch)
+        for id_, outcome in enumerate(outcomes, 1)
+    )
+    words = phrases.batch_words(BatchRecord(batch, records))
+    assert words == "tear down of 12: 8 confirmed, 1 refused, 1 under way, 2 to go"

@@ -241,10 +241,15 @@ def outcome_words(record: ActionRecord) -> str:
 
 
 def batch_words(record: BatchRecord) -> str:
-    """How an action on many targets stands: `tear down of 12: 9 confirmed, 1 refused, 2 to go`."""
+    """How an action on many targets stands: `tear down of 12: 8 confirmed, 1 refused, 1 under way, 2 to go`.
+
+    Under way is also what was done already and is only being verified, or whose name is watched.
+    """
     counts = record.counts
-    to_go = record.batch.size - counts.total() + counts.pop(Outcome.RUNNING, 0)
+    to_go = record.batch.size - counts.total()
+    under_way = counts.pop(Outcome.RUNNING, 0)
     parts = [f"{number:,} {outcome.value}" for outcome, number in counts.most_common()]
+    parts += [f"{under_way:,} under way"] if under_way else []
     rest = "to go" if record.outcome is Outcome.RUNNING else "not known"
     parts += [f"{to_go:,} {rest}"] if to_go else []
     return f"{record.action.value} of {record.batch.size:,}: {', '.join(parts)}"
