@@ -25,7 +25,7 @@ from tests.fake_gateway import (
 from tests.test_poller import REFUSED, poller_of, polls, run_for
 from tui.gateway.backoff import LONGEST_S
 from tui.gateway.errors import RateLimitedError
-from tui.gateway.poller import Poller
+from tui.gateway.poller import RESTING_S, RESTS_AFTER_S, Poller
 
 
 def names(count: int) -> list[str]:
@@ -61,6 +61,54 @@ def test_ten_thousand_rooms_stay_within_the_budget_and_the_listing_comes_every_t
         assert screen.last.interval == (2.0 if budget == 600 else pytest.approx(120 / budget / 0.75, rel=0.3))
         assert gateway.asked(PARTICIPANTS)
         assert all(snapshot.requests <= budget == snapshot.budget for snapshot in screen.snapshots)
+
+    in_virtual_time(scenario())
+
+
+# At rest
+
+
+def test_where_nothing_happens_polling_rests_and_says_so() -> None:
+    async def scenario() -> None:
+        gateway, screen = FakeGateway(["one"]), Screen()
+        await run_for(poller_of(gateway, screen), 3 * RESTS_AFTER_S)
+        asked = gateway.asked(ROOMS)
+        assert max(gaps([at for at in asked if at < RESTS_AFTER_S])) == 2.0
+        assert set(gaps([at for at in asked if at > RESTS_AFTER_S + 2.0])) == {RESTING_S}
+        assert {snapshot.interval for snapshot in screen.snapshots} == {2.0, RESTING_S}
+
+    in_virtual_time(scenario())
+
+
+def test_a_budget_that_asks_for_more_time_is_kept_at_rest() -> None:
+    async def scenario() -> None:
+        gateway, screen = FakeGateway(["one"]), Screen()
+        await run_for(poller_of(gateway, screen, budget=10), 3 * RESTS_AFTER_S)
+        assert len({snapshot.interval for snapshot in screen.snapshots}) == 1
+
+    in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("how", ["a key", "a change", "a word from elsewhere"])
+def test_a_rest_ends_with(how: str) -> None:
+    async def scenario() -> None:
+        gateway = FakeGateway(["one"])
+        poller = poller_of(gateway)
+        poller.watch(["RM_one"], None)
+        async with running(poller):
+            await asyncio.sleep(RESTS_AFTER_S + 20.0)
+            assert gaps(gateway.asked(ROOMS))[-1] == RESTING_S
+            at = seconds()
+            if how == "a key":
+                poller.stir()
+            elif how == "a change":
+                gateway.add("two")
+            else:
+                poller.touch("RM_one")
+            await asyncio.sleep(20.0)
+            after = [asked for asked in gateway.asked(ROOMS) if asked >= at]
+            assert after[0] - at <= (RESTING_S if how == "a change" else 0.3)
+            assert set(gaps(after)) == {2.0}
 
     in_virtual_time(scenario())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -371,7 +372,12 @@ def test_where_the_budget_is_short_an_agent_that_went_quiet_comes_before_those_t
 
 
 @pytest.mark.parametrize("budget", [10, 60, 600])
-def test_probes_are_paid_from_the_budget_and_take_at_most_a_quarter_of_what_lists_have(budget: int) -> None:
+def test_probes_are_paid_from_the_budget_and_take_at_most_a_quarter_of_what_lists_have(
+    budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both at the same pace: what probes find out ends a rest.
+    monkeypatch.setattr("tui.gateway.poller.RESTS_AFTER_S", math.inf)
+
     async def spent(*, probe: bool) -> Counter[str]:
         gateway = with_agents(500)
         poller = Poller(gateway, Screen().publish, budget=budget, probe=probe)

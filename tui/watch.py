@@ -188,6 +188,10 @@ class Watch:
             return None
         return self.inspector.open(room, agent, on_view)
 
+    def stir(self) -> None:
+        """Somebody is at the keyboard: polling does not rest."""
+        self._poller.stir()
+
     def wake(self, room_sid: str | None = None, *, insist: bool = False) -> None:
         """Poll now, this room first if one is given; a failing server is asked before its time only on insistence."""
         self._poller.wake(room_sid, insist=insist)

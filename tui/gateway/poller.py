@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -52,6 +53,10 @@ SLICE = 256
 """Rooms of a listing that are taken in in one go: 0.1 ms for those that are as before, 3 ms where all are new."""
 LEAST_INTERVAL_S = 0.25
 """Between two cycles, however often somebody asks."""
+RESTS_AFTER_S = 120.0
+"""When nobody has pressed a key and nothing has changed for so long, polling rests …"""
+RESTING_S = 4.0
+"""… with so much between two cycles: what nobody looks at all night need not cost the server more."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,9 +104,13 @@ class Poller:
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._fresh: set[asyncio.Task[None]] = set()
         self._began = 0.0
+        self._stirred_at = -math.inf
+        """when a key was pressed, or something changed"""
+        self._rests = False
 
     async def run(self) -> None:
         """Poll and publish for ever. Only cancellation ends it, and ends all reads under way with it."""
+        self._stirred_at = _monotonic()
         try:
             while True:
                 self._woken.clear()
@@ -139,6 +148,7 @@ class Poller:
     def touch(self, room_sid: str) -> None:
         """Somebody told that something happened in this room: read it next, and at once if it is on screen."""
         if room_sid in self._rooms:
+            self._stirred_at = _monotonic()
             self._schedule.changed(room_sid)
             if room_sid == self._schedule.opened or room_sid in self._schedule.visible:
                 self._hurry()
@@ -149,12 +159,20 @@ class Poller:
             self._rooms[room_sid] = carry.with_session(room, agent_sid, closed_since)
             self.touch(room_sid)
 
+    def stir(self) -> None:
+        """Somebody is at the keyboard: no rest for a while, and if there was one, poll now."""
+        self._stirred_at = _monotonic()
+        if self._rests:
+            self._rests = False
+            self._hurry()
+
     def wake(self, room_sid: str | None = None, *, insist: bool = False) -> None:
         """Poll now, this room first if one is given. Many calls make one poll.
 
         A server that is left alone for a while is asked before that only if the caller insists; and so is one anew that
         should have answered by now.
         """
+        self._stirred_at = _monotonic()
         if room_sid is not None:
             self._schedule.wake(room_sid)
         if insist and self._listing and _monotonic() - self._began >= self._interval:
@@ -190,6 +208,7 @@ class Poller:
                 failure = _own_fault(error)
                 self._back_off.fail(error, _monotonic())
             self._back_off.end()
+            self._rests = _monotonic() - self._stirred_at > RESTS_AFTER_S
             return self._snapshot(failure)
 
     async def poll_everything(self, wanted: Callable[[Room, float], bool] = lambda _, __: True) -> Snapshot:
@@ -245,6 +264,7 @@ class Poller:
                 await asyncio.sleep(0)
         self._listed = listed
         for sid in self._rooms.keys() - listed.values():
+            self._stirred_at = _monotonic()
             del self._rooms[sid]
             self._schedule.forget(sid)
             self._probing.forget(sid)
@@ -270,6 +290,7 @@ class Poller:
 
     def _take_listed(self, message: bytes) -> str:
         """Take in a room whose message is not as before, and return its SID."""
+        self._stirred_at = _monotonic()
         try:
             listed = convert.room(models_pb.Room.FromString(message))
         except DecodeError:
@@ -397,6 +418,8 @@ class Poller:
         sid = asked.sid
         after = self._rooms[sid] = carry.with_participants(before, participants, self._clock())
         agents = carry.agent_sids(after)
+        if after.participants is not before.participants:
+            self._stirred_at = _monotonic()
         self._schedule.occupied(sid, anybody=bool(after.participants))
         self._probing.agents_are(sid, carry.probed_agents(after))
         for agent in carry.newly_published(before, after):
@@ -514,7 +537,12 @@ class Poller:
 
     def _next_at(self) -> float:
         now = _monotonic()
-        return max(self._began + self._interval, now + self._back_off.left(now))
+        return max(self._began + self._pace_s, now + self._back_off.left(now))
+
+    @property
+    def _pace_s(self) -> float:
+        """Seconds from one cycle to the next, as things are now."""
+        return max(self._interval, RESTING_S) if self._rests else self._interval
 
     def _keep(self, listed_at: float) -> None:
         """What is known now is the last good picture."""
@@ -530,7 +558,7 @@ class Poller:
             failure=failure,
             requests=self._gateway.requests_last_minute,
             budget=self._budget.per_minute,
-            interval=max(self._interval, self._back_off.left(_monotonic())),
+            interval=max(self._pace_s, self._back_off.left(_monotonic())),
             # About half of the requests are for the rooms on screen (`Schedule.plan`).
             turn=len(self._good) * 2 * WINDOW_S / self._budget.per_minute,
             skew=self._gateway.skew_s,

@@ -170,6 +170,8 @@ class Supervisor(App[None]):
         """What is pasted comes from anywhere: no line that is typed into gets to show what a terminal would act on."""
         if isinstance(event, events.InputEvent):
             self._touched_at = time.monotonic()
+            if self._watch is not None:
+                self._watch.stir()
         if isinstance(event, events.Paste):
             event.text = "".join(char if char.isprintable() else " " for char in event.text)
         await super().on_event(event)
