@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.test_plan import NOW, agent, dispatch, person, room
 from tui.control.control import RECORDS_KEPT, Control
 from tui.control.plan import Plan, plan
+from tui.control.plan_many import plan_many
 from tui.gateway.client import Gateway
 from tui.gateway.errors import (
     AgentNotAnsweringError,
@@ -40,6 +41,7 @@ from tui.model.room import CloseReport, Dispatch, Kind, Participant, Room, Sessi
 from tui.model.secret import Secret
 from tui.model.signs import Kick
 from tui.model.text import Name
+from tui.oneshot.act import exit_code
 
 T = TypeVar("T")
 
@@ -648,6 +650,44 @@ def test_read_only_is_refused(case: str) -> None:
     assert carried.record.last == str(error)
 
 
+@pytest.mark.parametrize("error", [*SAID_NO, *PROVES_NOTHING], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(("case", "changed"), [("tear down", "DeleteDispatch AD_2"), ("repair room", "CreateRoom")])
+def test_a_recheck_that_fails_after_something_was_done_leaves_the_outcome_unknown(
+    case: str, changed: str, error: GatewayError
+) -> None:
+    undisturbed = [call[0] for call in carry_out_case(case).gateway.calls]
+    number = undisturbed[: undisturbed.index("delete_room")].count("list_rooms") - 1
+    carried = carry_out_case(case, Script(errors={("list_rooms", number): error}))
+    assert "delete_room" not in {change[0] for change in carried.gateway.changes}
+    assert carried.record.outcome is Outcome.UNKNOWN, "failed would say that nothing changed"
+    words = f"after {changed}: the target could not be re-checked: {error}; nothing more was sent"
+    assert carried.record.last == words
+    assert carried.record.offers == (CASES[case][1],)
+
+
+@pytest.mark.parametrize("error", SAID_NO, ids=lambda e: type(e).__name__)
+def test_a_tear_down_whose_last_change_is_declined_is_unknown_because_of_those_before(error: GatewayError) -> None:
+    carried = carry_out_case("tear down", Script(errors={("delete_room", 0): error}))
+    assert carried.record.outcome is Outcome.UNKNOWN
+    assert carried.record.last == f"after DeleteDispatch AD_2: DeleteRoom failed: {error}"
+
+
+@pytest.mark.parametrize("error", SAID_NO, ids=lambda e: type(e).__name__)
+def test_a_tear_down_of_which_everything_is_declined_has_failed(error: GatewayError) -> None:
+    everything = {(method, number): error for method in CHANGES for number in range(4)}
+    carried = carry_out_case("tear down", Script(errors=everything))
+    assert carried.record.outcome is Outcome.FAILED
+    assert carried.record.last == f"DeleteRoom failed: {error}"
+    assert carried.record.sent
+
+
+def test_a_command_whose_tear_down_was_cut_short_ends_with_1() -> None:
+    many = plan_many(Action.TEAR_DOWN, [(TWO_AGENTS, None)], NOW)
+    for method, number in (("list_rooms", 1), ("delete_room", 0)):
+        carried = carry_out_case("tear down", Script(errors={(method, number): AuthenticationError("wrong key")}))
+        assert exit_code(many, [carried.record]) == 1, method
+
+
 def test_read_only_ends_a_tear_down_at_once() -> None:
     carried = carry_out_case("tear down", Script(errors={("call_helper", 0): ReadOnlyError("read-only")}))
     assert carried.record.outcome is Outcome.REFUSED
@@ -1022,5 +1062,5 @@ def test_whatever_happens_nothing_is_sent_twice_and_the_record_ends(case: str, s
     assert carried.control.records == (carried.record,)
     if carried.record.outcome is Outcome.CAME_BACK:
         assert carried.record.came_back_sid
-    if case != "tear down" and carried.record.outcome is Outcome.REFUSED and not script.errors:
+    if carried.record.outcome is Outcome.REFUSED and not script.errors:
         assert carried.gateway.changes == []

@@ -174,7 +174,7 @@ class Control:
                 case Action.REPAIR_ROOM:
                     return await repair_room(work)
         except EndedError as ended:
-            return ended.ending
+            return progress.cut_short(ended.ending)
 
     def _publish(self, record: ActionRecord) -> None:
         self._records[record.id] = record

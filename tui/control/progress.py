@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tui.model.action import Action, ActionRecord, Outcome, Step
+from tui.model.action import CHANGED_NOTHING, Action, ActionRecord, Outcome, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,18 @@ class EndedError(Exception):
 
 
 class Progress:
-    """The record of one action, published whole after every step. `sent` are the changes sent so far, by name."""
+    """The record of one action, published whole after every step.
+
+    `sent` are the changes sent so far, by name; `changed` are those of them that may have changed something, because
+    nobody said no.
+    """
 
     def __init__(
         self, record: ActionRecord, publish: Callable[[ActionRecord], None], clock: Callable[[], float]
     ) -> None:
         self.record = record
         self.sent: list[str] = []
+        self.changed: list[str] = []
         self._publish = publish
         self._clock = clock
         self._stopping = False
@@ -56,6 +61,16 @@ class Progress:
         """Take the latest `sending` back: it was held up before it left."""
         self.sent.pop()
         self.record = replace(self.record, sent=bool(self.sent))
+
+    def cut_short(self, ending: Ending) -> Ending:
+        """The end of the whole action, of which `ending` is the last part, and kept it from going on.
+
+        After a change it can't be an outcome that says that nothing changed: what was changed would be nobody's doing.
+        """
+        if not self.changed or ending.outcome not in CHANGED_NOTHING:
+            return ending
+        words = f"after {self.changed[-1]}: {ending.text}"
+        return replace(ending, outcome=Outcome.UNKNOWN, text=words, offers=ending.offers or (self.record.action,))
 
     def end(self, ending: Ending) -> None:
         """Add the last step, and end the record with it."""

@@ -103,7 +103,7 @@ class Work:
     async def recheck(self) -> None:
         """Go on only if the very room is there, and in it the very participant, that the operator saw.
 
-        Raises `EndedError`: refused if the target changed, but came back if the room did so after something was sent;
+        Raises `EndedError`: refused if the target changed, but came back if the room did so after something was done;
         if it is gone, done or refused, whichever it means for the action; failed if the server can't be asked.
         """
         target = self.target
@@ -137,7 +137,7 @@ class Work:
         return EndedError(Ending(Outcome.REFUSED, f"{why}: {self.progress.not_sent}", offers))
 
     def _recreated(self, room: Room) -> EndedError:
-        if self.progress.sent:
+        if self.progress.changed:
             # Refused would say that nothing was: the sessions that were closed here would be nobody's doing.
             words = f"came back as {room.sid}: {self.progress.not_sent}"
             return EndedError(Ending(Outcome.CAME_BACK, words, (Action.DELETE_ROOM,), came_back_sid=room.sid))
@@ -164,6 +164,7 @@ class Work:
             self.progress.say(f"{what}: there was nothing any more (404)")
             return Reply(missing=True)
         except (*UNPROVEN, NotLiveKitError) as error:
+            self.progress.changed.append(what)
             self.progress.say(f"{what}: {error}; asking the lists what came of it")
             return Reply(doubt=str(error))
         except ReadOnlyError as error:
@@ -171,6 +172,7 @@ class Work:
             raise EndedError(Ending(Outcome.REFUSED, str(error))) from None
         except GatewayError as error:
             raise EndedError(Ending(Outcome.FAILED, f"{what} failed: {error}")) from None
+        self.progress.changed.append(what)
         self.progress.say(f"{what} answered OK in {took(seconds_now() - begun)}")
         return Reply(value)
 

@@ -79,6 +79,10 @@ class Outcome(StrEnum):
     """the operator stopped it between two steps"""
 
 
+CHANGED_NOTHING = frozenset({Outcome.REFUSED, Outcome.UNSUPPORTED, Outcome.FAILED})
+"""Outcomes of an action that ended no session, because it was not sent, or was declined."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that an action did or saw, at a time (seconds since 1970), in words."""

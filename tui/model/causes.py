@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tui.model.action import Action, Outcome
+from tui.model.action import CHANGED_NOTHING, Action
 from tui.model.evidence import Evidence, Fact, Source
 
 
@@ -78,8 +78,6 @@ _SERVER_SAID: Mapping[str, Cause] = {
 """DisconnectReasons that mean one thing, where no operator's action explains them better. CLIENT_INITIATED stands for
 ctx.shutdown and for DeleteDispatch."""
 
-_NOTHING_CHANGED = frozenset({Outcome.REFUSED, Outcome.UNSUPPORTED, Outcome.FAILED})
-
 
 def judge(evidence: Iterable[Evidence]) -> Verdict:
     """The one cause that the evidence adds up to, in whatever order it came."""
@@ -104,7 +102,7 @@ class _Case:
         self.acted: dict[Action, Evidence] = {
             e.action: e
             for e in self._facts.get(Fact.OPERATOR_ACTED, ())
-            if e.action is not None and e.outcome not in _NOTHING_CHANGED
+            if e.action is not None and e.outcome not in CHANGED_NOTHING
         }
 
     def _first(self, fact: Fact) -> Evidence | None:
