@@ -42,6 +42,7 @@ EVIDENCE = st.builds(
     st.none() | ERRORS,
     st.none() | st.sampled_from(Action),
     st.none() | st.sampled_from(Outcome),
+    st.none() | TIMES,
 )
 VERDICTS = st.builds(Verdict, st.sampled_from(Cause), SAFE, st.lists(st.sampled_from(Cause), max_size=3).map(tuple))
 EVENTS = st.builds(

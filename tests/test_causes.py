@@ -100,6 +100,27 @@ def test_an_action_of_ours_does_not_explain_an_end_that_the_server_calls_another
     assert judge((end, acted(action))) == Verdict(cause)
 
 
+@pytest.mark.parametrize("end", [left("PARTICIPANT_REMOVED"), left("ROOM_DELETED"), left("CONNECTION_TIMEOUT")])
+def test_an_agent_that_said_that_its_session_closed_was_not_cut_off_before(end: Evidence) -> None:
+    # Its attributes don't get out any more once it is.
+    assert judge((CLOSED, end, acted(Action.KICK), acted(Action.DELETE_ROOM))) == Verdict(Cause.CLOSED_BY_CODE)
+    assert judge((CLOSED, GONE, acted(Action.KICK))) == Verdict(Cause.CLOSED_BY_CODE)
+
+
+def test_a_session_whose_job_was_shut_down_after_it_was_asked_to_close_was_closed() -> None:
+    asked = said("user_initiated", by="joe")
+    then = Evidence(NOW + 0.5, Source.HELPER, Fact.JOB_SHUT_DOWN, "joe asked for it in lk-tui", by="joe")
+    before = Evidence(NOW - 0.1, Source.HELPER, Fact.JOB_SHUT_DOWN, "joe asked for it in lk-tui", by="joe")
+    assert judge((asked, then, GONE)) == Verdict(Cause.CLOSED_BY_OPERATOR, "joe")
+    assert judge((asked, before, GONE)) == Verdict(Cause.SHUT_DOWN_BY_OPERATOR, "joe")
+
+
+def test_a_tear_down_did_not_end_what_another_operator_had_asked_to_close() -> None:
+    torn_down = (left("ROOM_DELETED"), acted(Action.TEAR_DOWN))
+    assert judge((said("user_initiated", by="joe"), *torn_down)) == Verdict(Cause.CLOSED_BY_OPERATOR, "joe")
+    assert judge((said("user_initiated", by="mira"), *torn_down)) == Verdict(Cause.TORN_DOWN_BY_OPERATOR, "mira")
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNSUPPORTED, Outcome.FAILED])
 def test_an_action_that_changed_nothing_explains_nothing(outcome: Outcome) -> None:
     assert judge((left("PARTICIPANT_REMOVED"), acted(Action.KICK, outcome))) == Verdict(Cause.KICKED_BY_SOMEONE)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.build import NOW, agent, dispatch, person, room, snapshot
-from tui.model.action import Action, ActionRecord, Outcome, Step, Target
+from tui.model.action import ENDS_ROOM, Action, ActionRecord, Outcome, Step, Target
 from tui.model.causes import Cause
 from tui.model.close_phrases import close_words, timeline
 from tui.model.closes import CloseBook, CloseEvent
@@ -287,6 +291,162 @@ def test_what_was_not_aimed_at_it_explains_nothing(story: Story, more: dict[str,
     story.book.absorb_record(replace(record(Action.KICK), **more))  # type: ignore[arg-type]
     (event,) = story.then(read(CALL, person()))
     assert (event.cause, event.by) == (Cause.UNKNOWN, "")
+
+
+# Several actions of ours
+
+
+def did(
+    number: int, action: Action, begun: float, done: float | None, outcome: Outcome = Outcome.CONFIRMED
+) -> ActionRecord:
+    """An action that was begun at `begun`, was seen to be done at `done`, and has ended; in seconds after NOW."""
+    made = record(action, id=number, at=NOW + begun, done_at=NOW + done if done is not None else None, outcome=outcome)
+    made = replace(made, steps=(Step(NOW + (done or begun) + 0.5, outcome.value),))
+    return replace(made, target=Target(Name.of("r"), "RM_r")) if action in ENDS_ROOM else made
+
+
+CLOSE = did(1, Action.CLOSE_SESSION, 0.0, 0.2)
+DONE_HERE: dict[str, tuple[tuple[ActionRecord, ...], Cause]] = {
+    "closed, kicked, and the room deleted": (
+        (CLOSE, did(2, Action.KICK, 0.4, 0.5), did(3, Action.DELETE_ROOM, 0.6, 0.7)),
+        Cause.CLOSED_BY_OPERATOR,
+    ),
+    "closed, then shut down": ((CLOSE, did(2, Action.SHUT_DOWN_JOB, 0.4, 0.5)), Cause.CLOSED_BY_OPERATOR),
+    "closed, then torn down": ((CLOSE, did(2, Action.TEAR_DOWN, 0.4, 1.0)), Cause.CLOSED_BY_OPERATOR),
+    "closed, and closed again in vain": (
+        (CLOSE, did(2, Action.CLOSE_SESSION, 0.4, None, Outcome.FAILED), did(3, Action.KICK, 0.6, 0.7)),
+        Cause.CLOSED_BY_OPERATOR,
+    ),
+    "closed at the second attempt": (
+        (did(1, Action.CLOSE_SESSION, 0.0, None, Outcome.UNKNOWN), did(2, Action.CLOSE_SESSION, 0.4, 0.5)),
+        Cause.CLOSED_BY_OPERATOR,
+    ),
+    "not to be closed, so kicked": (
+        (did(1, Action.CLOSE_SESSION, 0.0, None, Outcome.FAILED), did(2, Action.KICK, 0.4, 0.5)),
+        Cause.KICKED_BY_OPERATOR,
+    ),
+    "never seen to close, so kicked": (
+        (did(1, Action.CLOSE_SESSION, 0.0, None, Outcome.UNKNOWN), did(2, Action.KICK, 0.4, 0.5)),
+        Cause.KICKED_BY_OPERATOR,
+    ),
+    "kicked while it was still closing": (
+        (did(1, Action.CLOSE_SESSION, 0.0, 0.6), did(2, Action.KICK, 0.4, 0.5)),
+        Cause.KICKED_BY_OPERATOR,
+    ),
+    "kicked, then the room deleted": (
+        (did(1, Action.KICK, 0.0, 0.1), did(2, Action.DELETE_ROOM, 0.4, 0.5)),
+        Cause.KICKED_BY_OPERATOR,
+    ),
+    "shut down, then the room deleted": (
+        (did(1, Action.SHUT_DOWN_JOB, 0.0, 0.1), did(2, Action.DELETE_ROOM, 0.4, 0.5)),
+        Cause.SHUT_DOWN_BY_OPERATOR,
+    ),
+    "never seen to leave, so the room deleted": (
+        (did(1, Action.KICK, 0.0, None, Outcome.UNKNOWN), did(2, Action.DELETE_ROOM, 0.4, 0.5)),
+        Cause.ROOM_DELETED_BY_OPERATOR,
+    ),
+    "kicked, and the room never seen to go": (
+        (did(1, Action.KICK, 0.0, 0.6), did(2, Action.DELETE_ROOM, 0.4, None, Outcome.UNKNOWN)),
+        Cause.KICKED_BY_OPERATOR,
+    ),
+    "shut down, and meanwhile torn down": (
+        (did(1, Action.SHUT_DOWN_JOB, 0.0, 0.6), did(2, Action.TEAR_DOWN, 0.4, 1.0)),
+        Cause.TORN_DOWN_BY_OPERATOR,
+    ),
+}
+
+
+@pytest.mark.parametrize(("records", "cause"), DONE_HERE.values(), ids=DONE_HERE)
+def test_of_several_actions_the_first_that_was_done_ended_it_in_whatever_order_they_are_heard_of(
+    records: tuple[ActionRecord, ...], cause: Cause
+) -> None:
+    for order in permutations((*records, None)):
+        story = Story()
+        for told in order:
+            if told is None:
+                story.then(read(CALL, person()))
+            else:
+                story.book.absorb_record(told)
+        assert (story.event.cause, story.event.by) == (cause, "mira@ops1"), order
+
+
+def test_a_line_does_not_change_while_its_agent_is_closed_kicked_and_its_room_deleted(story: Story) -> None:
+    closing, kick, delete = DONE_HERE["closed, kicked, and the room deleted"][0]
+    story.book.absorb_record(replace(closing, outcome=Outcome.RUNNING, done_at=None))
+    story.book.absorb_record(closing)
+    story.book.absorb_record(replace(kick, outcome=Outcome.RUNNING))
+    story.then(read(CALL, person(), at=NOW + 0.55), at=NOW + 0.55)
+    story.book.absorb_record(replace(delete, outcome=Outcome.RUNNING))
+    story.then()
+    story.book.absorb_record(kick)
+    story.book.absorb_record(delete)
+    assert close_words(story.event) == "session closed by operator"
+
+
+def test_what_was_begun_after_the_agent_was_seen_to_be_gone_did_not_end_it(story: Story) -> None:
+    story.then(read(CALL, person(), at=NOW + 1), at=NOW + 1)
+    story.book.absorb_record(did(1, Action.DELETE_ROOM, 1.5, 1.6))
+    story.then()
+    assert story.event.cause is not Cause.ROOM_DELETED_BY_OPERATOR
+
+
+def test_an_agents_word_that_it_was_asked_to_close_outranks_what_was_done_to_it_then(story: Story) -> None:
+    """Here by somebody whose own actions are not known: only the agent tells."""
+    story.book.absorb_record(did(1, Action.KICK, 0.4, 0.5))
+    story.book.absorb_sighting(left("PARTICIPANT_REMOVED", at=NOW + 0.5))
+    assert story.event.cause is Cause.KICKED_BY_OPERATOR
+    story.then(read(CALL, person(), closed(by="joe@ops2"), at=NOW + 0.3), at=NOW + 0.3)
+    assert (story.event.cause, story.event.by) == (Cause.CLOSED_BY_OPERATOR, "joe@ops2")
+
+
+_SEEN = [
+    left("PARTICIPANT_REMOVED"),
+    left("ROOM_DELETED"),
+    left("CLIENT_INITIATED"),
+    *(
+        Sighting(CALL.name, CALL.sid, evidence, Agent(AGENT))
+        for evidence in (
+            (Evidence(NOW + 2, Source.POLLING, Fact.AGENT_LEFT),),
+            (Evidence(NOW + 1, Source.HELPER, Fact.SESSION_CLOSED, "user_initiated"),),
+            (Evidence(NOW + 1, Source.HELPER, Fact.SESSION_CLOSED, "user_initiated", by="mira@ops1"),),
+            (Evidence(NOW + 1.1, Source.HELPER, Fact.JOB_SHUT_DOWN, "bye"),),
+            (Evidence(NOW + 3, Source.POLLING, Fact.DISPATCH_GONE),),
+        )
+    ),
+    Sighting(CALL.name, CALL.sid, (Evidence(NOW + 3, Source.POLLING, Fact.ROOM_ENDED),)),
+]
+_RECORDS = st.builds(
+    lambda action, begun, took, outcome: did(0, action, begun, None if took is None else begun + took, outcome),
+    st.sampled_from([Action.CLOSE_SESSION, Action.SHUT_DOWN_JOB, Action.KICK, Action.DELETE_ROOM, Action.TEAR_DOWN]),
+    st.floats(-1, 4),
+    st.none() | st.floats(0.1, 3),
+    st.sampled_from(Outcome),
+)
+
+
+@given(
+    st.lists(_RECORDS, max_size=4, unique_by=lambda each: (each.action, round(each.at, 3))),
+    st.lists(st.sampled_from(_SEEN), max_size=4, unique_by=lambda sighting: sighting.evidence[0].key),
+    st.randoms(use_true_random=False),
+)
+def test_the_cause_does_not_depend_on_the_order_in_which_it_is_heard_of(
+    records: list[ActionRecord], sightings: list[Sighting], chance: random.Random
+) -> None:
+    told: list[ActionRecord | Sighting] = [
+        *(replace(each, id=number) for number, each in enumerate(records)),
+        *sightings,
+    ]
+    verdicts = []
+    for _ in range(3):
+        book = CloseBook()
+        for each in told:
+            if isinstance(each, ActionRecord):
+                book.absorb_record(each)
+            else:
+                book.absorb_sighting(each)
+        verdicts.append([event.verdict for event in book.events])
+        chance.shuffle(told)
+    assert verdicts[0] == verdicts[1] == verdicts[2]
 
 
 # The book

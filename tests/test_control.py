@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.build import snapshot
 from tests.test_plan import NOW, agent, dispatch, person, room
 from tui.control.control import RECORDS_KEPT, Control
 from tui.control.plan import Plan, plan
@@ -36,6 +37,8 @@ from tui.gateway.errors import (
     UnreachableError,
 )
 from tui.model.action import Action, ActionRecord, Outcome
+from tui.model.close_phrases import close_words
+from tui.model.closes import CloseBook
 from tui.model.patience import Patience
 from tui.model.room import CloseReport, Dispatch, Kind, Participant, Room, SessionState
 from tui.model.secret import Secret
@@ -375,6 +378,48 @@ def test_a_delete_reads_as_it_happened() -> None:
         "confirmed: gone from the list, and did not come back",
     ]
     assert carried.seconds >= 20.0
+
+
+def test_an_effect_is_noted_when_it_is_seen_however_long_a_return_is_watched_for() -> None:
+    for case in ("close session", "shut down by helper", "kick", "delete room", "tear down"):
+        record = carry_out_case(case).record
+        assert record.done_at is not None, case
+        assert record.at < record.done_at <= record.steps[-1].at, case
+    for case in ("kick", "delete room"):
+        watching = carry_out_case(case).published[-2]
+        assert watching.done_at == watching.steps[-1].at < NOW + 1, case
+
+
+def test_an_effect_that_was_not_seen_is_not_noted() -> None:
+    for case, script in (
+        ("close session", Script(session_closes=None)),
+        ("kick", Script(person_goes=False)),
+        ("delete room", Script(room_goes=False)),
+    ):
+        assert carry_out_case(case, script).record.done_at is None, case
+
+
+def test_a_session_that_was_closed_from_here_before_any_poll_saw_it_was_not_ended_by_what_was_done_next() -> None:
+    book = CloseBook()
+    agent_sid = HELPED.agents[0].participant.sid
+
+    async def main() -> None:
+        gateway = ScriptedGateway(HELPED, Script())
+
+        def take(record: ActionRecord) -> None:
+            book.absorb_record(record)
+
+        control = Control(gateway, "mira", take, clock=lambda: NOW + elapsed())
+        here = HELPED
+        for action, sid in ((Action.CLOSE_SESSION, None), (Action.KICK, agent_sid), (Action.DELETE_ROOM, None)):
+            assert (await control.carry_out(plan(action, here, sid, NOW + elapsed()))).outcome is Outcome.CONFIRMED
+            assert gateway.here is None or (here := gateway.here)
+        list(book.absorb(snapshot(at=NOW + elapsed())))
+
+    list(book.absorb(snapshot(HELPED, at=NOW)))
+    run(main())
+    (event,) = book.events
+    assert close_words(event) == "session closed by operator"
 
 
 def test_the_helper_is_asked_in_the_operators_name() -> None:

@@ -35,6 +35,7 @@ async def delete_and_watch(work: Work) -> Ending:
     if rooms is None:
         what = f"{work.target.room_sid} not seen to go from the list within {work.patience.room_gone_s:.0f} s"
         return work.not_proven(what, reply, *(work.plan.offers or (Action.DELETE_ROOM,)))
+    work.progress.done()
     back = next(iter(rooms), None)
     if back is None:
         watched = f"{work.patience.watch_name_s:.0f} s"

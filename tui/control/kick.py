@@ -30,6 +30,7 @@ async def kick(work: Work, kicked: Callable[[Target, Name], None]) -> Ending:
     here = await work.until(gone, patience)
     if here is None:
         return work.not_proven(f"{who} not seen to leave within {patience:.0f} s", reply, Action.KICK)
+    work.progress.done()
     if not reply.missing:
         kicked(work.target, who)
     back = _under(who, here)

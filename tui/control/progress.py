@@ -62,6 +62,11 @@ class Progress:
         self.sent.pop()
         self.record = replace(self.record, sent=bool(self.sent))
 
+    def done(self) -> None:
+        """Note that what it is for was seen to be done, to be published with the next step."""
+        if self.record.done_at is None:
+            self.record = replace(self.record, done_at=self._clock())
+
     def cut_short(self, ending: Ending) -> Ending:
         """The end of the whole action, of which `ending` is the last part, and kept it from going on.
 
@@ -74,6 +79,8 @@ class Progress:
 
     def end(self, ending: Ending) -> None:
         """Add the last step, and end the record with it."""
+        if ending.outcome is Outcome.CONFIRMED:
+            self.done()
         self.record = replace(
             self.record,
             outcome=ending.outcome,

@@ -181,6 +181,7 @@ def _evidence_json(piece: Evidence) -> Json:
         "error": _error_json(piece.error),
         "action": piece.action.value if piece.action is not None else None,
         "outcome": piece.outcome.value if piece.outcome is not None else None,
+        "done_at": time_text(piece.done_at) if piece.done_at is not None else None,
     }
     return {key: value for key, value in told.items() if value}
 
@@ -205,6 +206,7 @@ def _evidence(said: Iterable[Json]) -> Iterator[Evidence]:
                 _error(each.get("error")),
                 _choice(Action, each.get("action")),
                 _choice(Outcome, each.get("outcome")),
+                _at(each["done_at"]) if each.get("done_at") else None,
             )
 
 

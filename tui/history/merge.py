@@ -34,7 +34,7 @@ def merged(kept: CloseEvent, told: CloseEvent, now: float) -> CloseEvent:
 def _both(kept: Evidence, told: Evidence) -> Evidence:
     """The same piece twice, perhaps each with something that the other lacks."""
     if told.fact is Fact.OPERATOR_ACTED:
-        return max(kept, told, key=lambda piece: (piece.at, _stage(piece.outcome)))
+        return max(kept, told, key=lambda piece: (_stage(piece.outcome), piece.done_at or 0.0))
     if not told.says_more_than(kept):
         return kept
     return replace(

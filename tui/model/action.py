@@ -109,6 +109,8 @@ class ActionRecord:
     is worth offering next, given how it ended. `came_back_sid` is the SID under which the room or the participant is
     there again (`Outcome.CAME_BACK`). `by_dispatch` says that the agent's helper was asked in vain, so that an offered
     shut down has to go by the dispatch (`tui.control.plan.plan`). `batch` is the one that it belongs to, if any.
+    `done_at` is when its effect was first seen in the server's own lists (seconds since 1970), None if it wasn't, or
+    not yet.
     """
 
     id: int
@@ -123,6 +125,7 @@ class ActionRecord:
     came_back_sid: str = ""
     by_dispatch: bool = False
     batch: Batch | None = None
+    done_at: float | None = None
 
     @property
     def last(self) -> str:

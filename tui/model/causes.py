@@ -7,11 +7,12 @@ what was done from here they can mostly be told apart; where they can't, the ver
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tui.model.action import CHANGED_NOTHING, Action
+from tui.model.action import CHANGED_NOTHING, Action, Outcome
 from tui.model.evidence import Evidence, Fact, Source
 
 
@@ -57,6 +58,9 @@ SILENT_WITHIN_S = 8.0
 HEARD_LATE_S = 3.5
 """Of somebody without tracks LiveKit tells 3 s late that they left (1.13.5)."""
 
+CLOCKS_S = 5.0
+"""Others' clocks may be so much behind ours without an action seeming to come after its effect."""
+
 _SAID: Mapping[str, Cause] = {
     "error": Cause.ERROR,
     "participant_disconnected": Cause.USER_LEFT,
@@ -99,11 +103,32 @@ class _Case:
         self.left = self._first(Fact.AGENT_LEFT)
         lefts = self._facts.get(Fact.AGENT_LEFT, ())
         self.server_said = next((e.reason for e in lefts if e.reason), "")
-        self.acted: dict[Action, Evidence] = {
-            e.action: e
-            for e in self._facts.get(Fact.OPERATOR_ACTED, ())
-            if e.action is not None and e.outcome not in CHANGED_NOTHING
-        }
+        self.acted = self._in_time(
+            [e for e in self._facts.get(Fact.OPERATOR_ACTED, ()) if e.outcome not in CHANGED_NOTHING]
+        )
+
+    def _in_time(self, acted: list[Evidence]) -> dict[Action, Evidence]:
+        """Of these actions those that can have ended it, because none of them was begun when it was known to be over.
+
+        Of one that was done twice it is the first time that was seen to be done, or else the first one.
+        """
+        seen = min(
+            (e.at + (CLOCKS_S if e.source is not Source.POLLING else 0.0) for e in self._seen()), default=math.inf
+        )
+        # What was done from here ended it too: whatever was begun later found its session closed.
+        done = min((e.done_at for e in acted if e.done_at is not None), default=math.inf)
+        in_time: dict[Action, Evidence] = {}
+        for piece in acted:
+            if piece.action is not None and piece.at <= seen and (piece.at < done or piece.done_at == done):
+                known = in_time.setdefault(piece.action, piece)
+                if known.done_at is None and piece.done_at is not None:
+                    in_time[piece.action] = piece
+        return in_time
+
+    def _seen(self) -> Iterator[Evidence]:
+        """What shows that it is over, other than the agent's word: that has the time of a clock that may be wrong."""
+        for fact in (Fact.SESSION_CLOSED, Fact.AGENT_LEFT, Fact.ROOM_ENDED):
+            yield from (e for e in self._facts.get(fact, ()) if e.source is not Source.HELPER)
 
     def _first(self, fact: Fact) -> Evidence | None:
         return next(iter(self._facts.get(fact, ())), None)
@@ -122,15 +147,28 @@ class _Case:
 
     def _session_alone(self) -> bool:
         """Whether only the session ended: what became of the agent later is another story."""
+        said = self.said
+        if said is not None and said.by and (self.shutdown is None or said.at < self.shutdown.at):
+            # Asked to: it closes the session of a job that it shuts down after it has said that it does.
+            return True
         if self.shutdown is not None:
             return False
-        if self.said is not None and self.said.source is Source.OBSERVER:
+        if said is not None and said.source is Source.OBSERVER:
             # Its process still answered when its session didn't any more.
+            return True
+        if self._cut_off():
+            # It could not have said any more that its session closed.
             return True
         return (self.left is None and Fact.ROOM_ENDED not in self._facts) or Fact.AGENT_STAYED in self._facts
 
+    def _cut_off(self) -> bool:
+        """Whether it was put out of the room, or lost, while nothing was shutting its job down."""
+        if Fact.DISPATCH_GONE in self._facts or Action.SHUT_DOWN_JOB in self.acted:
+            return False
+        return self.server_said in _CUT_OFF or (not self.server_said and not _CUTTING_OFF.isdisjoint(self.acted))
+
     def _closed_alone(self, said: Evidence) -> Verdict:
-        if (acted := self.acted.get(Action.TEAR_DOWN)) is not None:
+        if (acted := self.acted.get(Action.TEAR_DOWN)) is not None and said.by in ("", acted.by):
             return Verdict(Cause.TORN_DOWN_BY_OPERATOR, acted.by)
         if said.by:
             return Verdict(Cause.CLOSED_BY_OPERATOR, said.by)
@@ -138,7 +176,7 @@ class _Case:
             return Verdict(Cause.CLOSED_BY_OPERATOR, acted.by)
         if not said.reason:
             return self._fell_silent(said)
-        if Fact.AGENT_STAYED in self._facts:
+        if Fact.AGENT_STAYED in self._facts or self._cut_off():
             return Verdict(Cause.CLOSED_BY_CODE)
         # A job that ends closes its session first of all, and says a moment later that it is the job.
         return Verdict(Cause.CLOSED_BY_CODE, could_be=(Cause.SHUT_DOWN_BY_CODE, Cause.DISPATCH_DELETED))
@@ -153,7 +191,11 @@ class _Case:
     # What was done from here
 
     def _operator(self) -> Verdict | None:
-        """Our own action, if the server's word doesn't contradict it; the strongest one first."""
+        """Our own action, if the server's word doesn't contradict it.
+
+        Of several that overlap it is the strongest: it was begun because the others didn't do. One that ended without
+        its effect having been seen comes after those whose effect was.
+        """
         fits: tuple[tuple[Action, Cause, frozenset[str]], ...] = (
             (Action.TEAR_DOWN, Cause.TORN_DOWN_BY_OPERATOR, _BY_TEARING_DOWN),
             (Action.DELETE_ROOM, Cause.ROOM_DELETED_BY_OPERATOR, frozenset({"", "ROOM_DELETED"})),
@@ -161,9 +203,18 @@ class _Case:
             (Action.KICK, Cause.KICKED_BY_OPERATOR, frozenset({"", "PARTICIPANT_REMOVED"})),
             (Action.SHUT_DOWN_JOB, Cause.SHUT_DOWN_BY_OPERATOR, _BY_SHUTTING_DOWN),
         )
-        for action, cause, reasons in fits:
-            if (acted := self.acted.get(action)) is not None and self.server_said in reasons:
-                return Verdict(cause, acted.by)
+        fitting = [
+            (acted, cause)
+            for action, cause, reasons in fits
+            if (acted := self.acted.get(action)) is not None and self.server_said in reasons
+        ]
+        if fitting:
+            acted, cause = min(fitting, key=lambda fit: fit[0].done_at is None and fit[0].outcome in _UNPROVEN)
+            return Verdict(cause, acted.by)
+        closed = self.acted.get(Action.CLOSE_SESSION)
+        if closed is not None and closed.done_at is not None:
+            # Whatever became of the agent later.
+            return Verdict(Cause.CLOSED_BY_OPERATOR, closed.by)
         if self.shutdown is not None and self.shutdown.by:
             return Verdict(Cause.SHUT_DOWN_BY_OPERATOR, self.shutdown.by)
         if self.said is not None and self.said.by:
@@ -234,6 +285,21 @@ class _Case:
         return answered is not None and self.left is not None and self.left.at - answered.at < ANSWERED_LATELY_S
 
 
+_CUT_OFF = frozenset(
+    {
+        "PARTICIPANT_REMOVED",
+        "ROOM_DELETED",
+        "ROOM_CLOSED",
+        "DUPLICATE_IDENTITY",
+        "SERVER_SHUTDOWN",
+        "CONNECTION_TIMEOUT",
+        "SIGNAL_CLOSE",
+        "MEDIA_FAILURE",
+    }
+)
+"""DisconnectReasons of an agent whose attributes don't get out any more when its session closes for it."""
+_CUTTING_OFF = frozenset({Action.KICK, Action.DELETE_ROOM, Action.REPAIR_ROOM})
+_UNPROVEN = frozenset({Outcome.UNKNOWN, Outcome.STOPPED})
 _BY_SHUTTING_DOWN = frozenset({"", "CLIENT_INITIATED", "PARTICIPANT_REMOVED"})
 """PARTICIPANT_REMOVED: a hung agent whose dispatch was deleted."""
 _BY_TEARING_DOWN = _BY_SHUTTING_DOWN | {"ROOM_DELETED"}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from tui.model.action import INSIDE, Action, ActionRecord
-from tui.model.causes import Cause, Verdict, judge
+from tui.model.causes import CLOCKS_S, Cause, Verdict, judge
 from tui.model.changes import changes
 from tui.model.evidence import Evidence, Fact, Sighting, Source
 from tui.model.room import Agent, Dispatch, SessionError
@@ -20,8 +20,6 @@ RELEVANT_S = 60.0
 """What was seen or done in a room longer ago explains nothing that ends there now."""
 _REMEMBERED_ROOMS = 10_000
 _REMEMBERED_OF_A_ROOM = 16
-_CLOCKS_S = 5.0
-"""The agent's clock may be so much behind ours without an action seeming to come after its effect."""
 _REMEMBERED_RECORDS = 500
 
 
@@ -307,13 +305,19 @@ def _had(dispatch: Dispatch, event: CloseEvent) -> bool:
 
 def _acted(record: ActionRecord) -> Evidence:
     return Evidence(
-        record.at,
+        _as_kept(record.at),
         Source.OPERATOR,
         Fact.OPERATOR_ACTED,
         by=record.operator,
         action=record.action,
         outcome=record.outcome,
+        done_at=_as_kept(record.done_at) if record.done_at is not None else None,
     )
+
+
+def _as_kept(at: float) -> float:
+    """As exact as files have it, so that it is the same piece of evidence when it is read again."""
+    return round(at, 3)
 
 
 def _last_step(record: ActionRecord) -> float:
@@ -329,5 +333,5 @@ def _explains(record: ActionRecord, event: CloseEvent) -> bool:
         and record.action not in INSIDE
         and target.room_sid == event.room_sid
         and target.participant_sid in ("", event.participant_sid)
-        and record.at - _CLOCKS_S <= event.seen <= _last_step(record) + RELEVANT_S
+        and record.at - CLOCKS_S <= event.seen <= _last_step(record) + RELEVANT_S
     )

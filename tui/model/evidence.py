@@ -54,7 +54,7 @@ class Fact(StrEnum):
     NOT_ANSWERING = "agent not answering"
     ANSWERED = "agent answered"
     OPERATOR_ACTED = "operator acted"
-    """`action`, its `outcome`, and `by` whom"""
+    """`action`, its `outcome`, and `by` whom; `at` is when it began, `done_at` when its effect was seen"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,19 @@ class Evidence:
     error: SessionError | None = None
     action: Action | None = None
     outcome: Outcome | None = None
+    done_at: float | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
         """What makes it the same piece when it is seen again, perhaps with more in it."""
-        return (self.source.value, self.fact.value, self.who, self.action.value if self.action is not None else "")
+        # What is done twice is two pieces: the second time may fail where the first one did it.
+        done = (self.action.value, f"{self.at:.3f}") if self.action is not None else ()
+        return (self.source.value, self.fact.value, self.who, *done)
 
     def says_more_than(self, known: Evidence) -> bool:
         """Whether this, seen again, should take the place of `known`: an action went on, a gap is filled."""
         if self.fact is Fact.OPERATOR_ACTED:
-            return self.outcome is not known.outcome
+            return (self.outcome, self.done_at) != (known.outcome, known.done_at)
         return bool(self.reason and not known.reason) or bool(self.by and not known.by)
 
 
