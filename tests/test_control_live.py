@@ -17,6 +17,7 @@ from livekit import api, rtc
 from livekit.protocol import agent_dispatch as dispatch_pb
 from livekit.protocol import models as models_pb
 
+from tests.build import snapshot
 from tests.lab.people import LabPerson, SawLeave, join
 from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
@@ -25,6 +26,8 @@ from tui.control.control import Control
 from tui.control.plan import Plan, plan
 from tui.gateway.client import Gateway
 from tui.model.action import Action, ActionRecord, Outcome
+from tui.model.close_phrases import close_words
+from tui.model.closes import CloseBook
 from tui.model.patience import Patience
 from tui.model.room import Agent, Room
 from tui.model.secret import Secret
@@ -138,6 +141,25 @@ def only_agent(here: Room) -> Agent:
 
 
 # Close session
+
+
+async def test_a_session_closed_before_its_agent_is_kicked_and_its_room_deleted_was_closed(
+    lab: Lab, lab_worker: LabWorker, room_name: str
+) -> None:
+    await lab.join(room_name, "alice")
+    await lab_worker.wait_for("ready", room=room_name)
+    here = await lab.settled(room_name)
+    agent_sid = only_agent(here).participant.sid
+    book = CloseBook()
+    list(book.absorb(snapshot(here, at=time.time())))
+    for action, selected in ((Action.CLOSE_SESSION, agent_sid), (Action.KICK, agent_sid), (Action.DELETE_ROOM, None)):
+        record = await lab.do(action, await lab.picture(room_name), selected)
+        assert record.outcome is Outcome.CONFIRMED, record
+    for published in lab.published:
+        book.absorb_record(published)
+    list(book.absorb(snapshot(at=time.time())))
+    (event,) = book.events
+    assert close_words(event) == "session closed by operator"
 
 
 async def test_a_session_is_closed_and_its_agent_stays(lab: Lab, lab_worker: LabWorker, room_name: str) -> None:
