@@ -16,7 +16,8 @@ from tui.ui.tones import reads_the_same
 class Lines(Widget):
     """Shows a text; of a new one it draws only the lines that differ. A Static draws all of it, whatever changed."""
 
-    DEFAULT_CSS = "Lines { height: auto; }"
+    DEFAULT_CSS = "Lines { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }"
+    """A line is a row, always: a longer one would move those below it, which are drawn only where they differ."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
@@ -58,13 +59,16 @@ class LinesPane(VerticalScroll, can_focus=True):
     def write(self, page: Page) -> None:
         """Show this instead."""
         self._page = page
-        width = self.scrollable_content_region.width
+        width, height = self.size
         if width <= 0:
             # Before the first layout, or out of sight: it is written when there is a width.
             return
         content = page(width)
+        if content.plain.count("\n") >= height:
+            # It will scroll. Whether its scroll bar is there already doesn't count: nobody tells when it comes.
+            content = page(width - self.styles.scrollbar_size_vertical)
         # Filled up to the pane: only a page that is longer than that changes the layout, which takes 20 ms.
-        missing = self.size.height - 1 - content.plain.count("\n")
+        missing = height - 1 - content.plain.count("\n")
         self.query_one(Lines).show(content + Content("\n" * max(0, missing)))
 
     def on_resize(self) -> None:
