@@ -154,10 +154,10 @@ async def test_a_person_and_an_agent_are_in_both_forms(
         text = await lk_tui_rooms(lab_server, tmp_path)
         paragraph = next(each for each in text.split("\n\n") if each.startswith(room_name))
         heading, *lines = paragraph.splitlines()
-        assert heading == f"{room_name}  {found['sid']}  1 person, agent auto agent"
+        assert heading == f"{room_name}  {found['sid']}  1 person, auto agent"
         assert re.fullmatch(r"  ann  person, active, joined \d+s ago", lines[0])
         assert re.fullmatch(rf"  {ready['identity']}  agent, active, joined \d+s ago", lines[1])
-        assert lines[2] == "  agent auto agent: listening"
+        assert lines[2] == "  auto agent: listening"
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x9b2J\u202etxt.exe\nroot  RM_fake\u2028end"

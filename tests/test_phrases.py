@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.build import NOW, agent, person, room
+from tests.build import NOW, agent, dispatch, person, room
 from tui.model import phrases
 from tui.model.action import Action, ActionRecord, Batch, BatchRecord, Outcome, Target
-from tui.model.room import Kind
+from tui.model.room import Dispatch, Kind
 from tui.model.signs import Sign, SignCode
 from tui.model.text import Name
 
@@ -43,6 +43,22 @@ def test_every_sign_has_a_glyph_a_tone_a_name_a_meaning_and_words() -> None:
         assert phrases.SIGN_MEANINGS[code]
         assert phrases.sign_words(Sign(code, NOW - 41, "intake", 2), NOW)
     assert len(set(phrases.SIGN_GLYPHS.values())) == len(SignCode), "told apart without colour"
+
+
+@pytest.mark.parametrize(
+    ("agents", "orders", "words"),
+    [
+        (["intake"], [dispatch("", "intake")], "auto agent"),
+        (["intake", "sales"], [dispatch("", "intake", "sales")], "auto agent +1"),
+        (["intake"], [dispatch("frontdesk", "intake")], "agent frontdesk"),
+        (["intake", "sales"], [dispatch("frontdesk", "intake")], "agent frontdesk +1"),
+        (["intake"], [], "agent intake"),
+        ([], [], "agent —"),
+    ],
+)
+def test_an_agent_is_called_one_once(agents: list[str], orders: list[Dispatch], words: str) -> None:
+    served = room("support-1", *map(agent, agents), dispatches=tuple(orders))
+    assert phrases.as_agent(phrases.agent_names(served)) == words
 
 
 def test_people_are_counted_by_kind() -> None:

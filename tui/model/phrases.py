@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from tui.model.action import ActionRecord, BatchRecord, Outcome
-from tui.model.room import Agent, Kind, Participant, Room
+from tui.model.room import AUTO_AGENT, Agent, Kind, Participant, Room
 from tui.model.signs import Sign, SignCode
 
 
@@ -192,6 +192,11 @@ def agent_names(room: Room) -> str:
     if not agents:
         return "—"
     return agents[0].name if len(agents) == 1 else f"{agents[0].name} +{len(agents) - 1}"
+
+
+def as_agent(name: str) -> str:
+    """`agent intake`, of an agent's name, or of `agent_names`; but `auto agent`, which says already what it is."""
+    return name if name.startswith(AUTO_AGENT) else f"agent {name}"
 
 
 def agent_state(room: Room) -> str:

@@ -33,6 +33,9 @@ PEOPLE = frozenset({Kind.STANDARD, Kind.SIP, Kind.CONNECTOR, Kind.BRIDGE})
 OBSERVER_PREFIX = "lk-tui-observer-"
 """What the identities of lk-tui's own hidden participants begin with."""
 
+AUTO_AGENT = "auto agent"
+"""What an agent is called that has no name, as an automatic dispatch brings it."""
+
 
 class ParticipantState(StrEnum):
     """LiveKit's `ParticipantInfo.State` in lower case."""
@@ -186,12 +189,12 @@ class Agent:
 
     @property
     def name(self) -> str:
-        """What a person calls this agent: its own word, its dispatch's, `auto agent` without one, or its identity."""
+        """What a person calls this agent: its own word, its dispatch's, `AUTO_AGENT` without one, or its identity."""
         if self.facts.name:
             return self.facts.name
         if self.dispatch is None:
             return self.participant.identity.safe
-        return self.dispatch.agent_name.safe if self.dispatch.agent_name.raw else "auto agent"
+        return self.dispatch.agent_name.safe if self.dispatch.agent_name.raw else AUTO_AGENT
 
     @property
     def state(self) -> str:

@@ -13,7 +13,7 @@ from tui.gateway.client import Gateway
 from tui.gateway.poller import Poller
 from tui.history.codec import time_text
 from tui.model.fleet import RoomRow, arranged
-from tui.model.phrases import GHOST_WORDS, KIND_WORDS, agent_names, count, people, sign_words, span
+from tui.model.phrases import GHOST_WORDS, KIND_WORDS, agent_names, as_agent, count, people, sign_words, span
 from tui.model.room import Agent, Participant
 from tui.model.signs import Thresholds
 from tui.model.snapshot import Snapshot
@@ -42,12 +42,12 @@ def as_text(rows: Sequence[RoomRow], now: float) -> str:
     for row in rows:
         room = row.room
         lines.append("")
-        lines.append(f"{room.name.safe}  {room.sid}  {people(room.people_count)}, agent {agent_names(room)}")
+        lines.append(f"{room.name.safe}  {room.sid}  {people(room.people_count)}, {as_agent(agent_names(room))}")
         lines += [f"  ! {sign_words(sign, now)}" for sign in row.signs]
         if room.ghost_since is not None:
             lines.append(f"  who is in it is {GHOST_WORDS}:")
         lines += [f"  {_participant_line(participant, now)}" for participant in room.participants or ()]
-        lines += [f"  agent {agent.name}: {agent.state or 'state not published'}" for agent in room.agents]
+        lines += [f"  {as_agent(agent.name)}: {agent.state or 'state not published'}" for agent in room.agents]
         if room.participants is None:
             lines.append("  participants unknown")
     return "\n".join(lines)

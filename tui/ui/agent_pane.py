@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tui.model.phrases import Tone, age, count, session_words
+from tui.model.phrases import Tone, age, as_agent, count, session_words
 from tui.model.room import Agent, Room
 from tui.ui.lines import LinesPane
 from tui.ui.tones import fields, label, toned
@@ -25,7 +25,7 @@ class AgentPane(LinesPane):
             return
         more = len(room.agents)
         doubt = " · node doesn't answer" if room.ghost_since is not None else ""
-        label(self, Content(f"agent {agent.name}" + (f" · 1 of {more}" if more > 1 else "") + doubt))
+        label(self, Content(as_agent(agent.name) + (f" · 1 of {more}" if more > 1 else "") + doubt))
         lines = agent_lines(agent, now)
         self.write(lambda width: fields(lines, label_width=8, width=width))
 
