@@ -7,25 +7,26 @@ from textual.content import Content
 from tui.model.phrases import Tone, age, as_agent, count, session_words
 from tui.model.room import Agent, Room
 from tui.ui.lines import LinesPane
-from tui.ui.tones import fields, label, toned
+from tui.ui.named_pane import NamedPane
+from tui.ui.tones import fields, toned
 
 STEP_S = 5
 """Seconds by which an agent's time in its state goes on: by the second it would make the pane restless."""
 
 
-class AgentPane(LinesPane):
+class AgentPane(LinesPane, NamedPane):
     """Everything that is known from outside about one agent."""
 
     def show(self, room: Room | None, agent: Agent | None, now: float) -> None:
         """Show this agent of this room; or why there is none."""
         if agent is None or room is None:
-            label(self, Content("Agent"))
+            self.entitle("Agent")
             words = toned((_no_agent_words(room), Tone.MUTED))
             self.write(lambda width: Content("\n").join(words.wrap(width)))
             return
         more = len(room.agents)
         doubt = " · node doesn't answer" if room.ghost_since is not None else ""
-        label(self, Content(as_agent(agent.name) + (f" · 1 of {more}" if more > 1 else "") + doubt))
+        self.entitle(as_agent(agent.name), (f" · 1 of {more}" if more > 1 else "") + doubt)
         lines = agent_lines(agent, now)
         self.write(lambda width: fields(lines, label_width=8, width=width))
 

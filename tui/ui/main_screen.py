@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
+from textual.containers import Horizontal
 from textual.widgets import Input
 
 from tui.model.action import Action, ActionRecord, BatchRecord, Outcome
@@ -36,10 +34,10 @@ from tui.ui.live_table import LiveTable
 from tui.ui.log_pane import LogPane
 from tui.ui.marks import Marks
 from tui.ui.panes_screen import PanesScreen
+from tui.ui.participants_pane import ParticipantsPane
 from tui.ui.rooms_pane import RoomsPane
-from tui.ui.rows import PARTICIPANT_COLUMNS, participant_cells, participant_lines, room_lines, target_words
+from tui.ui.rows import participant_lines, room_lines, target_words
 from tui.ui.toasts import tell_batch_ended, tell_ended
-from tui.ui.tones import label
 
 SETTLE_S = 0.15
 """How long the selection must rest before its room is asked for out of turn."""
@@ -73,10 +71,7 @@ class MainScreen(PanesScreen):
         yield StatusBar(id="status")
         yield RoomsPane(self.fleet, self._clock, id="rooms-pane")
         with Horizontal(id="details"):
-            with Vertical(id="participants-pane", classes="pane"):
-                yield LiveTable[Participant](
-                    PARTICIPANT_COLUMNS, attrgetter("sid"), participant_cells, markable=True, id="participants"
-                )
+            yield ParticipantsPane(id="participants-pane")
             yield AgentPane(id="agent-pane", classes="pane")
         yield LogPane(self._clock, id="log-pane")
         yield KeyBar(On.MAIN)
@@ -190,9 +185,8 @@ class MainScreen(PanesScreen):
 
     def _show_details(self) -> None:
         room = self.room
-        pane = self.query_one("#participants-pane")
         if room is None:
-            title = self._lost_words()
+            name, about = self._lost_words()
             empty = "Select a room to see who is in it."
             self.participants.show((), self._clock(), empty=empty)
         else:
@@ -200,19 +194,19 @@ class MainScreen(PanesScreen):
                 self._details_of = room.sid
                 self.participants.forget()
             self._selected_name = room.name.safe
-            title = " · ".join((room.name.safe, *([GHOST_WORDS] if room.ghost_since is not None else []), room.sid))
+            name, about = room.name.safe, f" · {room.sid}"
+            if room.ghost_since is not None:
+                about = f" · {GHOST_WORDS}{about}"
             empty = "Nobody is in this room." if room.participants is not None else "Reading who is in this room …"
             self.participants.show(room.participants or (), self._clock(), empty=empty)
-        label(pane, Content(title))
+        self.query_one(ParticipantsPane).entitle(name, about)
         self._show_agent()
 
-    def _lost_words(self) -> str:
+    def _lost_words(self) -> tuple[str, str]:
         sid = self.rooms.selected_key
         if not sid:
-            return "Participants"
-        if sid in self.picture.rooms:
-            return f"{self._selected_name} is hidden by the filter"
-        return f"{self._selected_name} is gone"
+            return "Participants", ""
+        return self._selected_name, " is hidden by the filter" if sid in self.picture.rooms else " is gone"
 
     def _show_agent(self) -> None:
         self.query_one(AgentPane).show(self.room, self._agent_shown(), self._clock())
