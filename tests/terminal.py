@@ -80,6 +80,7 @@ class Terminal:
         self._cwd = cwd
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
+        self._lines: list[str] = []
         self._raw = bytearray()
         self._unfed = b""
         self._changed = asyncio.Event()
@@ -102,7 +103,13 @@ class Terminal:
         """The screen, top to bottom, without the spaces at the ends of lines."""
         # Not pyte's `display`, which measures every character anew, and is asked for after everything that is drawn.
         buffer, columns = self._screen.buffer, range(self._screen.columns)
-        return ["".join([buffer[y][x].data for x in columns]).rstrip() for y in range(self._screen.lines)]
+        self._lines = self._lines[: self._screen.lines]
+        self._lines += [""] * (self._screen.lines - len(self._lines))
+        for y in self._screen.dirty.intersection(range(self._screen.lines)):
+            row = buffer[y]
+            self._lines[y] = "".join([row[x].data for x in columns]).rstrip()
+        self._screen.dirty.clear()
+        return list(self._lines)
 
     @property
     def text(self) -> str:

@@ -111,10 +111,12 @@ async def close(terminal: Terminal, said: str) -> None:
 
 
 async def look(terminal: Terminal, key: str, said: str, *more: str) -> None:
-    """Open something that says all that, and close it again."""
+    """Open something that says all that, and close it again.
+
+    All at once: while it is laid out, a part of it may be seen, and then for a moment not.
+    """
     terminal.send(key)
-    for words in (said, *more):
-        await terminal.wait_for(words)
+    await terminal.wait_for(lambda: all(words in terminal.text for words in (said, *more)))
     await close(terminal, said)
 
 
@@ -224,7 +226,7 @@ async def test_all_that_strangers_wrote_is_shown_and_the_terminal_is_sent_nothin
     command = [LK_TUI, "--interval", "0.5", "--observe", "0", "--config", str(config)]
     async with (
         served(texts, tmp_path) as environment,
-        Terminal(command, environment=environment, cwd=tmp_path, columns=160, rows=50) as terminal,
+        Terminal(command, environment=environment, cwd=tmp_path, columns=120, rows=50) as terminal,
     ):
         await look_at_everything(terminal, len(texts))
         terminal.send("q")
@@ -299,7 +301,7 @@ async def test_all_that_is_said_in_a_session_is_shown_and_the_terminal_is_sent_n
                     LIVEKIT_API_SECRET=lab_server.api_secret,
                 )
                 command = [LK_TUI, "--interval", "0.5", "--observe", "0"]
-                async with Terminal(command, environment=environment, cwd=tmp_path, columns=160, rows=50) as terminal:
+                async with Terminal(command, environment=environment, cwd=tmp_path, columns=120, rows=50) as terminal:
                     await look_into_its_session(terminal, person)
                     terminal.send("q")
                     assert await terminal.exit_code() == 0
