@@ -127,6 +127,7 @@ def test_while_no_list_is_answered_nothing_is_told_of_a_node() -> None:
         async with running(poller):
             for _ in range(5):
                 await asyncio.sleep(8)
+                poller.stir()
                 lose_the_node(gateway, "well")
                 lost_at = seconds()
                 # Long enough for a question to be on its way when the lists go.
