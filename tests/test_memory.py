@@ -6,7 +6,7 @@ import gc
 
 import pytest
 from textual.strip import Strip
-from textual.widgets._toast import Toast
+from textual.widgets._toast import Toast, ToastHolder
 
 from tests.build import snapshot
 from tests.dashboard import on_pictures, served
@@ -40,3 +40,19 @@ async def test_no_line_is_kept_of_a_toast_that_is_gone() -> None:
             await shown.wait_for(lambda: not shown.screen.query(Toast))
         assert "Copied alpha" not in shown.text
         await shown.wait_for(lambda: lines_held("Copied alpha") < ROUNDS)
+
+
+async def test_nothing_is_left_of_a_toast_that_went_while_a_dialog_lay_over_it() -> None:
+    async with on_pictures(snapshot(served("alpha"))) as shown:
+        for _ in range(4):
+            shown.app.notify("Copied alpha", timeout=60)
+            await shown.wait_for(lambda: shown.main.query(Toast))
+            await shown.press("question_mark")
+            await shown.wait_for(lambda: shown.screen is not shown.main and shown.screen.query(Toast))
+            # A click is the end of it.
+            await shown.pilot.click(Toast)
+            await shown.wait_for(lambda: not shown.screen.query(Toast))
+            await shown.press("escape")
+            await shown.wait_for(lambda: shown.screen is shown.main and not shown.main.query(Toast))
+        # What is left of the last one goes with the next dialog.
+        await shown.wait_for(lambda: len(shown.main.query(ToastHolder)) <= 1)

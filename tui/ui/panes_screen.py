@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.screen import Screen
+from textual.widgets._toast import ToastHolder
 
 from tui.ui.commands import On
 
@@ -44,6 +45,15 @@ class PanesScreen(Screen[None]):
 
     def _say(self, words: str, *, calm: bool = False) -> None:
         self._asking.say(words, calm=calm)
+
+    def on_screen_suspend(self) -> None:
+        """A dialog is opened: let go what toasts have left that went while the last one lay over them.
+
+        Textual takes such a toast away, but not what holds it (8.2.8, `ToastRack.show`).
+        """
+        for holder in self.query(ToastHolder):
+            if not holder.children:
+                holder.remove()
 
     def picture_changed(self, snapshot: Snapshot) -> None:
         """A newer picture arrived."""
