@@ -26,6 +26,7 @@ from tests.test_poller import REFUSED, poller_of, polls, run_for
 from tui.gateway.backoff import LONGEST_S
 from tui.gateway.errors import RateLimitedError
 from tui.gateway.poller import RESTING_S, RESTS_AFTER_S, Poller
+from tui.model.snapshot import Snapshot
 
 
 def names(count: int) -> list[str]:
@@ -61,6 +62,24 @@ def test_ten_thousand_rooms_stay_within_the_budget_and_the_listing_comes_every_t
         assert screen.last.interval == (2.0 if budget == 600 else pytest.approx(120 / budget / 0.75, rel=0.3))
         assert gateway.asked(PARTICIPANTS)
         assert all(snapshot.requests <= budget == snapshot.budget for snapshot in screen.snapshots)
+
+    in_virtual_time(scenario())
+
+
+def test_a_screen_that_takes_its_time_keeps_no_room_from_being_read() -> None:
+    async def scenario() -> None:
+        gateway = FakeGateway(names(30))
+        for name in names(30):
+            gateway.delays[PARTICIPANTS, name] = 0.01
+
+        async def slowly(_: Snapshot) -> None:
+            await asyncio.sleep(0.1)
+
+        poller = Poller(gateway, slowly)
+        poller.watch(sids(names(2)), None)
+        await poller.poll()
+        assert len(gateway.asked(PARTICIPANTS)) == 30
+        await poller.close()
 
     in_virtual_time(scenario())
 

@@ -328,6 +328,8 @@ class Poller:
                 awaited.clear()
                 self._keep(listed_at)
                 await self._tell(self._snapshot(None))
+                # All that was under way may have ended meanwhile.
+                self._start_reads()
         # What is still to do is planned anew, by what will matter then.
         self._agenda.clear()
 
