@@ -38,6 +38,7 @@ from tui.control.plan_many import ManyPlan
 from tui.demo import DemoService, DemoSessions
 from tui.garbage import Collector
 from tui.model.action import INSIDE, Action, ActionRecord, Outcome
+from tui.model.phrases import count
 from tui.model.secret import Secret
 from tui.settings import Connection
 from tui.ui.app import Supervisor
@@ -319,7 +320,7 @@ def _words(record: ActionRecord) -> str:
 def lines(result: Soak, machine: Machine) -> list[str]:
     """The result as a page of the docs (Markdown)."""
     early, late = quarters(result.samples)
-    verdict = "Nothing went wrong." if not result.faults else f"{len(result.faults):,} faults:"
+    verdict = "Nothing went wrong." if not result.faults else f"{count(len(result.faults), 'fault')}:"
     page = [
         "# Random keys, for long",
         "",
