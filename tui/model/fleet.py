@@ -149,11 +149,13 @@ class Fleet:
         Where it takes `turn` seconds to read every room once, a room is not stale before its turn has passed it over.
         """
         self._limits = replace(self._thresholds, stale_s=max(self._thresholds.stale_s, STALE_TURNS * turn))
+        slices = Slices()
         for sid in self._rows.keys() - rooms.keys():
             self._drop(sid)
+            if slices.ends(changed=True):
+                yield
         kicked = {sid for (sid, _), _ in kicks.items() ^ self._kicks.items()}
         self._kicks = dict(kicks)
-        slices = Slices()
         for sid, room in rooms.items():
             changed = (row := self._rows.get(sid)) is None or row.room is not room or sid in kicked
             if changed:
