@@ -19,7 +19,6 @@ from textual.widgets import Input
 from tui.model.phrases import Tone
 from tui.model.session import Entry, Health, SessionView, ToolStatus
 from tui.model.session_phrases import Said, entry_text, entry_words, who_words
-from tui.ui.filter_line import FilterLine
 from tui.ui.live_table import Cell, Column, LiveTable, lay_out
 from tui.ui.rows import time_of_day
 from tui.ui.tones import label
@@ -54,13 +53,11 @@ class Conversation(Vertical):
         self._words: list[str] = []
         self._width = 0
         self._wrapped: dict[str, tuple[Entry, tuple[SaidLine, ...]]] = {}
-        self._line = FilterLine(
-            self, id="conversation-filter", placeholder="words to look for; Enter keeps, Esc clears"
-        )
 
     def compose(self) -> ComposeResult:
-        """The table; the line to search by comes when it is opened."""
+        """The table, and a line to search by."""
         yield LiveTable[SaidLine](_COLUMNS, lambda line: line.key, _cells, follow=True, id="conversation")
+        yield Input(placeholder="words to look for; Enter keeps, Esc clears", id="conversation-filter", compact=True)
 
     @property
     def table(self) -> LiveTable[SaidLine]:
@@ -143,13 +140,17 @@ class Conversation(Vertical):
 
     def open_filter(self) -> None:
         """Open the line to type words into."""
-        self._line.open()
+        line = self.query_one("#conversation-filter", Input)
+        line.add_class("-open")
+        self.screen.set_focus(line)
 
     def clear_filter(self) -> bool:
         """Show everything again, what was found still selected; False if that is so already."""
-        was_open = self._line.is_open or bool(self._words)
+        line = self.query_one("#conversation-filter", Input)
+        was_open = line.has_class("-open") or bool(self._words)
         found = self.table.selected_key if self._words else ""
-        self._line.clear()
+        line.remove_class("-open")
+        line.value = ""
         self._look_for("")
         self.table.select(found)
         return was_open
@@ -173,7 +174,7 @@ class Conversation(Vertical):
     @on(Input.Submitted, "#conversation-filter")
     def _kept(self, event: Input.Submitted) -> None:
         if not event.value.strip():
-            self._line.close()
+            event.input.remove_class("-open")
         self.screen.set_focus(self.table)
 
 

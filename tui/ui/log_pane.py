@@ -18,7 +18,6 @@ from tui.model.closes import CloseEvent
 from tui.model.evidence import SourceStatus
 from tui.model.log import Log, LogEntry, LogFilter
 from tui.model.phrases import Tone, count
-from tui.ui.filter_line import FilterLine
 from tui.ui.live_table import LiveTable
 from tui.ui.rows import LOG_COLUMNS, log_cells
 from tui.ui.tones import label, toned
@@ -37,11 +36,11 @@ class LogPane(Vertical):
         self._clock = clock
         self._log = Log()
         self.filter = LogFilter()
-        self._line = FilterLine(self, id="log-filter", placeholder="words to filter by; Enter keeps, Esc clears")
 
     def compose(self) -> ComposeResult:
-        """The table; the line to filter it by comes when it is opened."""
+        """The table, and a line to filter it by."""
         yield LiveTable[LogEntry](LOG_COLUMNS, lambda line: line.key, log_cells, follow=True, id="log")
+        yield Input(placeholder="words to filter by; Enter keeps, Esc clears", id="log-filter", compact=True)
 
     def on_mount(self) -> None:
         """Start empty, and say what will be here."""
@@ -114,12 +113,16 @@ class LogPane(Vertical):
 
     def open_filter(self) -> None:
         """Open the line to type words into."""
-        self._line.open()
+        line = self.query_one("#log-filter", Input)
+        line.add_class("-open")
+        self.screen.set_focus(line)
 
     def clear_filter(self) -> bool:
         """Show everything again; False if that is so already."""
-        was_open = self._line.is_open or bool(self.filter)
-        self._line.clear()
+        line = self.query_one("#log-filter", Input)
+        was_open = line.has_class("-open") or bool(self.filter)
+        line.remove_class("-open")
+        line.value = ""
         self.filter = LogFilter()
         self.refresh_lines()
         return was_open
@@ -132,7 +135,7 @@ class LogPane(Vertical):
     @on(Input.Submitted, "#log-filter")
     def _kept(self, event: Input.Submitted) -> None:
         if not event.value.strip():
-            self._line.close()
+            event.input.remove_class("-open")
         self.screen.set_focus(self.table)
 
     # Going to and fro

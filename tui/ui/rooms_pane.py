@@ -10,13 +10,13 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.widgets import Input
 
 from tui.model.collapse import collapse_words
 from tui.model.evidence import SourceStatus
 from tui.model.fleet import SORT_COLUMNS, TROUBLE_FIRST, Fleet, Order, RoomRow, order_words
 from tui.model.phrases import Tone
 from tui.model.snapshot import Snapshot
-from tui.ui.filter_line import FilterLine
 from tui.ui.live_table import LiveTable
 from tui.ui.log_pane import sources_words
 from tui.ui.rows import ROOM_COLUMNS, room_cells
@@ -37,16 +37,21 @@ class RoomsPane(Vertical):
         self._clock = clock
         self._order = TROUBLE_FIRST
         self._words = ""
-        self._line = FilterLine(self, id="filter", placeholder="words to filter by; Enter keeps, Esc clears")
 
     def compose(self) -> ComposeResult:
-        """The table; the line comes when it is opened."""
+        """The table, and the line."""
         yield LiveTable[RoomRow](ROOM_COLUMNS, attrgetter("room.sid"), room_cells, markable=True, id="rooms")
+        yield Input(placeholder="words to filter by; Enter keeps, Esc clears", id="filter", compact=True)
 
     @property
     def table(self) -> LiveTable[RoomRow]:
         """The table itself."""
         return self.query_one("#rooms", LiveTable)
+
+    @property
+    def filter_line(self) -> Input:
+        """The line that words are typed into."""
+        return self.query_one("#filter", Input)
 
     # What is shown
 
@@ -102,17 +107,19 @@ class RoomsPane(Vertical):
 
     def open_filter(self) -> None:
         """Open the line to type words into."""
-        self._line.open()
+        self.filter_line.add_class("-open")
+        self.screen.set_focus(self.filter_line)
 
     def keep_filter(self) -> None:
         """The words stay; a line without any is closed."""
         if not self._words:
-            self._line.close()
+            self.filter_line.remove_class("-open")
         if self.table.selected is None:
             # Enter is a movement: onto the first match, where the room selected before is not among them.
             self.table.action_move_to_end(last=False)
 
     def clear_filter(self) -> None:
         """All rooms."""
-        self._line.clear()
+        self.filter_line.value = ""
+        self.filter_line.remove_class("-open")
         self._words = ""
