@@ -18,9 +18,9 @@ from __future__ import annotations
 import gc
 import time
 
-YOUNG, TIMES = 10_000, 20
-"""So many new objects are looked at as soon as there are so many, and once more after so many times. Lists of all
-rooms are made all the time: with Python's own 700, the ones that are held just then were gone through again and again.
+YOUNG = 2_000
+"""So many new objects are looked at as soon as there are so many, and only once. Lists of all rooms are made all the
+time: with Python's own 700 and its second look, those that are held just then were gone through again and again.
 """
 _NEVER = 1_000_000_000
 LONG_S = 0.03
@@ -52,7 +52,7 @@ class Collector:
     def begin(self) -> None:
         """From now on there are collections; what is there already is set aside."""
         gc.freeze()
-        gc.set_threshold(YOUNG, TIMES, _NEVER)
+        gc.set_threshold(YOUNG, _NEVER, _NEVER)
         gc.enable()
         self._due_at = time.monotonic() + LEAST_S
 
