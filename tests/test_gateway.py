@@ -1,7 +1,6 @@
 """The gateway against the real server, and its words for everything else that may be at the other end."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ from livekit import api
 from livekit.protocol import room as room_pb
 
 from tests.lab.people import join
-from tests.lab.server import LabServer
+from tests.lab.server import LabServer, free_port
 from tests.lab.waiting import eventually
 from tui.gateway.client import Gateway
 from tui.gateway.errors import (
@@ -401,13 +400,6 @@ async def test_rooms_are_read_from_a_well_behaved_answer() -> None:
     assert (room.sid, room.reported_people) == ("RM_1", 3)
 
 
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize(
     ("url", "word"),
     [
@@ -421,7 +413,7 @@ def unused_port() -> int:
     ],
 )
 async def test_an_address_with_nothing_behind_it_is_unreachable(url: str, word: str) -> None:
-    async with Gateway(url.format(port=unused_port()), "key", Secret(SECRET)) as gateway:
+    async with Gateway(url.format(port=free_port()), "key", Secret(SECRET)) as gateway:
         with pytest.raises(UnreachableError) as caught:
             await gateway.list_rooms()
     assert_tells(caught.value, word)

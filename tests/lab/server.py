@@ -2,12 +2,14 @@
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +26,14 @@ SERVER_MODULE = "github.com/livekit/livekit-server/cmd/server@v1.13.5"
 _READY_SECONDS = 30.0
 _INSTALL_SECONDS = 600.0
 _START_ATTEMPTS = 3
+
+_PORTS_GIVEN_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_GIVEN_OUT_FROM = 32768
+"""Linux's default, where it says nothing."""
+_FREE_FROM = 10_000
+_PORT_ATTEMPTS = 20
+_chance = random.SystemRandom()
+"""Not the seeded one: test runs side by side would choose the same."""
 
 
 @cache
@@ -66,11 +76,17 @@ def _give_up(why: str) -> NoReturn:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody uses just now, on any of this machine's addresses.
+
+    Of those that the system gives to no connection by itself: one of its own choosing may be another connection's
+    by the time that it is listened on.
+    """
+    given_out = int(_PORTS_GIVEN_OUT.read_text().split()[0]) if _PORTS_GIVEN_OUT.exists() else _GIVEN_OUT_FROM
+    for port in _chance.sample(range(_FREE_FROM, given_out), k=_PORT_ATTEMPTS):
+        with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise LabProcessError(f"none of {_PORT_ATTEMPTS} ports was free")
 
 
 class LabServer:
