@@ -25,7 +25,8 @@ from tests.fake_gateway import (
 from tests.test_poller import REFUSED, poller_of, polls, run_for
 from tui.gateway.backoff import LONGEST_S
 from tui.gateway.errors import RateLimitedError
-from tui.gateway.poller import RESTING_S, RESTS_AFTER_S, Poller
+from tui.gateway.pace import RESTING_S, RESTS_AFTER_S
+from tui.gateway.poller import Poller
 from tui.model.snapshot import Snapshot
 
 

@@ -376,7 +376,7 @@ def test_probes_are_paid_from_the_budget_and_take_at_most_a_quarter_of_what_list
     budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Both at the same pace: what probes find out ends a rest.
-    monkeypatch.setattr("tui.gateway.poller.RESTS_AFTER_S", math.inf)
+    monkeypatch.setattr("tui.gateway.pace.RESTS_AFTER_S", math.inf)
 
     async def spent(*, probe: bool) -> Counter[str]:
         gateway = with_agents(500)
