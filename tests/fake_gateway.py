@@ -1,70 +1,29 @@
-"""A LiveKit in memory that records every call, and a clock that leaps: for pacing, faults and scale.
+"""A LiveKit in memory that records every call: for pacing, faults and scale.
 
 Everything that the real server can show is tested against the real server instead.
 """
 
 import asyncio
-import selectors
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import pytest
 from livekit.protocol import models as models_pb
 
+from tests.virtual_time import seconds
 from tui.gateway.poller import Poller
 from tui.model.room import AgentFacts, Dispatch, Job, Kind, Participant, ParticipantState
 from tui.model.snapshot import Snapshot
 from tui.model.text import Name
-
-Result = TypeVar("Result")
 
 ROOMS, PARTICIPANTS, DISPATCHES, PROBE = "ListRooms", "ListParticipants", "ListDispatch", "PerformRpc"
 SILENCE_S = 2.0
 """How long LiveKit waits for an agent that doesn't answer."""
 EPOCH = 1_700_000_000.0
 """What the wall clock reads when the virtual one reads 0."""
-
-
-class _LeapingSelector(selectors.DefaultSelector):
-    """Waits for no timer: where the loop would sleep, its clock moves on."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise AssertionError("everything waits, and nothing is going to happen")
-        self.now += max(timeout, 0.0)
-        return super().select(0)
-
-
-class _VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._leaping = _LeapingSelector()
-        super().__init__(self._leaping)
-
-    def time(self) -> float:
-        return self._leaping.now
-
-
-def in_virtual_time(scenario: Coroutine[Any, Any, Result]) -> Result:
-    """Run it to its end on a loop whose sleeping costs nothing; fails if a task is left over."""
-
-    async def tidy() -> Result:
-        result = await scenario
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, f"left running: {left}"
-        return result
-
-    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
-        return runner.run(tidy())
-
-
-def seconds() -> float:
-    """The virtual clock's time."""
-    return asyncio.get_running_loop().time()
 
 
 def wall_clock() -> float:

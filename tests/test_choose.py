@@ -13,7 +13,8 @@ from tests import fake_gateway
 from tests.build import NOW, room
 from tests.build import agent as an_agent
 from tests.build import person as a_person
-from tests.fake_gateway import EPOCH, ROOMS, FakeGateway, in_virtual_time, seconds, wall_clock
+from tests.fake_gateway import EPOCH, ROOMS, FakeGateway, wall_clock
+from tests.virtual_time import in_virtual_time, seconds
 from tui.gateway.errors import UnreachableError
 from tui.model.action import Action
 from tui.model.room import Participant, Room

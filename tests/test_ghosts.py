@@ -16,13 +16,12 @@ from tests.fake_gateway import (
     FakeGateway,
     Screen,
     agent,
-    in_virtual_time,
     person,
     running,
-    seconds,
 )
 from tests.lab.waiting import eventually
 from tests.test_poller import poller_of, run_for
+from tests.virtual_time import in_virtual_time, seconds
 from tui.gateway.errors import NoResponseError, ServerFailedError
 from tui.gateway.ghosts import Ghosts
 from tui.gateway.poller import Poller

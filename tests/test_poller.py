@@ -14,12 +14,11 @@ from tests.fake_gateway import (
     Screen,
     agent,
     dispatch_of,
-    in_virtual_time,
     person,
     running,
-    seconds,
     wall_clock,
 )
+from tests.virtual_time import in_virtual_time, seconds
 from tui.gateway.errors import (
     AuthenticationError,
     GatewayError,

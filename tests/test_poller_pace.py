@@ -17,12 +17,11 @@ from tests.fake_gateway import (
     Screen,
     agent,
     dispatch_of,
-    in_virtual_time,
     person,
     running,
-    seconds,
 )
 from tests.test_poller import REFUSED, poller_of, polls, run_for
+from tests.virtual_time import in_virtual_time, seconds
 from tui.gateway.backoff import LONGEST_S
 from tui.gateway.errors import RateLimitedError
 from tui.gateway.pace import RESTING_S, RESTS_AFTER_S

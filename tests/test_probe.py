@@ -21,15 +21,14 @@ from tests.fake_gateway import (
     Screen,
     agent,
     dispatch_of,
-    in_virtual_time,
     person,
     running,
-    seconds,
     wall_clock,
 )
 from tests.lab.waiting import eventually
 from tests.test_poller import poller_of, run_for
 from tests.test_poller_pace import busiest_minute, gaps
+from tests.virtual_time import in_virtual_time, seconds
 from tui.cli import DEMO_BUDGET
 from tui.demo import DemoService, World
 from tui.gateway.client import Gateway
