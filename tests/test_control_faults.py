@@ -303,6 +303,19 @@ def test_tearing_down_goes_on_when_an_agent_can_not_even_be_kicked() -> None:
     assert carried.record.outcome is Outcome.CONFIRMED
 
 
+def test_tearing_down_kicks_nobody_whom_it_could_not_check_once_more_and_goes_on_to_delete_the_room() -> None:
+    script = Script(session_closes=None, agent_leaves=None)
+    calls = [call[0] for call in carry_out_case("tear down", script).gateway.calls]
+    read = calls[: calls.index("remove_participant")].count("list_participants") - 1
+    script.errors = {("list_participants", number): UnreachableError("broken") for number in (read - 1, read)}
+    carried = carry_out_case("tear down", script)
+    assert "remove_participant" not in [change[0] for change in carried.gateway.changes]
+    assert carried.said.count("is not kicked: who is there could not be read: broken | ") == 2
+    assert "nothing more was sent" not in carried.said
+    assert carried.gateway.changes[-1][0] == "delete_room"
+    assert carried.record.outcome is Outcome.CONFIRMED
+
+
 # What comes back
 
 

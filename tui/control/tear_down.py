@@ -94,8 +94,14 @@ async def _kick_the_rest(work: Work, agents: tuple[Agent, ...]) -> None:
 
     async def cut_off(agent: Agent) -> Reply[None] | None:
         who = agent.participant
+        work.progress.checkpoint()
+        try:
+            here = await work.who_is_there()
+        except GatewayError as error:
+            work.progress.say(f"{agent.name} is not kicked: who is there could not be read: {error}", Outcome.FAILED)
+            return None
         # Once more, and by its SID: whoever has rejoined under its identity since is another one.
-        if all(now.sid != who.sid for now in await work.must_read(work.who_is_there)):
+        if all(now.sid != who.sid for now in here):
             return None
         return await remove_participant(work, who.identity)
 
