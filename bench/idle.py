@@ -32,5 +32,5 @@ def measure(lengths: Lengths) -> Iterator[Figure]:
             yield Figure(PART, "CPU", (cpu_seconds(terminal.pid) - cpu) / took * 100, "% of a core", target=2.0)
             written = terminal.written - written
             yield Figure(PART, "bytes to the terminal", written / took / 1e3, "KB/s", target=1.0)
-            yield Figure(PART, "requests a refresh", traffic.all_requests / max(1, traffic.listings), "requests")
+            yield Figure(PART, "requests a refresh", traffic.a_refresh[0], "requests")
             yield Figure(PART, "memory", resident_mb(terminal.pid), "MB")

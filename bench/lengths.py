@@ -43,7 +43,7 @@ QUICK = Lengths(
     closes=1,
     races=5,
     warming=2.0,
-    churning=9.0,
+    churning=6.0,
     typing=5.0,
     idle=6.0,
 )

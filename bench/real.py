@@ -44,7 +44,7 @@ def measure(lengths: Lengths) -> Iterator[Figure]:
             yield Figure(part, "memory", resident_mb(dashboard.terminal.pid), "MB")
             opened = _open_and_delete(server, dashboard, lengths.changes)
     yield from traffic_figures(part, quiet.traffic, everything, asked)
-    fewer = everything.all_requests / (quiet.traffic.all_requests / max(1, quiet.traffic.listings))
+    fewer = everything.requests / quiet.traffic.a_refresh[0]
     target = _TIMES_FEWER if strict else None
     yield Figure(part, "requests a refresh, times fewer than naive", fewer, "×", target=target, at_least=True)
     yield from screen_figures(part, (quiet, busy), None, strict=strict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,26 +21,21 @@ _CREATED_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What went over the wire: requests by method, and bytes sent and received."""
+    """What went over the wire: requests of all kinds, and bytes both ways, as `bench.wire` counts them."""
 
-    requests: dict[str, int]
-    sent: int
-    received: int
-
-    @property
-    def listings(self) -> int:
-        """How many times all rooms were listed: so many refreshes."""
-        return self.requests.get("ListRooms", 0)
+    requests: int
+    bytes: int
+    listings: Sequence[tuple[int, int]]
 
     @property
-    def bytes(self) -> int:
-        """Both ways."""
-        return self.sent + self.received
-
-    @property
-    def all_requests(self) -> int:
-        """Requests of all kinds."""
-        return sum(self.requests.values())
+    def a_refresh(self) -> tuple[float, float]:
+        """Requests and bytes that a refresh took, of those that were seen from one listing to the next. Raises
+        RuntimeError where there was none."""
+        if len(self.listings) < 2:
+            raise RuntimeError("no whole refresh was seen: the window is too short")
+        (requests, size), (requests_then, size_then) = self.listings[0], self.listings[-1]
+        refreshes = len(self.listings) - 1
+        return (requests_then - requests) / refreshes, (size_then - size) / refreshes
 
 
 class Server:

@@ -60,8 +60,8 @@ def look(server: Server, dashboard: Dashboard, seconds: float, *, typing: bool =
 
 def traffic_figures(part: str, traffic: Traffic, naive: Traffic, refresh: Refresh | None) -> Iterator[Figure]:
     """What a refresh costs the server, `naive` being that of the one naive `refresh`, if there was one."""
-    refreshes = max(1, traffic.listings)
-    requests, kilobytes = traffic.all_requests / refreshes, traffic.bytes / refreshes / 1e3
+    requests, size = traffic.a_refresh
+    kilobytes = size / 1e3
     most = product.DEFAULT_BUDGET * product.INTERVAL_S / 60
     if refresh is None:
         yield Figure(part, "requests a refresh", requests, "requests", target=most)
@@ -70,8 +70,8 @@ def traffic_figures(part: str, traffic: Traffic, naive: Traffic, refresh: Refres
     done = refresh.read / max(1, refresh.rooms)
     note = "" if done == 1.0 else f"the naive one was stopped after {done:.0%} of the rooms"
     # Where everything can be read several times a minute, a minute's budget may be spent at its beginning.
-    target = most if naive.all_requests > product.DEFAULT_BUDGET else None
-    yield Figure(part, "requests a refresh", requests, "requests", naive.all_requests, "naive", target, note=note)
+    target = most if naive.requests > product.DEFAULT_BUDGET else None
+    yield Figure(part, "requests a refresh", requests, "requests", naive.requests, "naive", target, note=note)
     yield Figure(part, "bytes a refresh", kilobytes, "KB", naive.bytes / 1e3, "naive")
     yield Figure(part, "one refresh", product.INTERVAL_S, "s", refresh.seconds, "naive", note=note)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,21 +22,23 @@ _LONGEST = 128
 
 
 class Wire:
-    """Passes on every connection to `host:port`. `requests` by Twirp method, and bytes each way, since it was looked
-    at last."""
+    """Passes on every connection to `host:port`, and counts since it was looked at last.
+
+    `requests` and `bytes` (both ways) are all of them. `listings` are what these were when each ListRooms came, which
+    was not counted yet: from one to the next is a whole refresh.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._there = (host, port)
-        self.requests: Counter[str] = Counter()
-        self.sent = 0
-        self.received = 0
-        self._passing: set[asyncio.Task[None]] = set()
+        self.requests = 0
+        self.bytes = 0
+        self.listings: list[tuple[int, int]] = []
 
     def look(self) -> Answer:
         """The counts so far, which start anew."""
-        seen: Answer = {"requests": dict(self.requests), "sent": self.sent, "received": self.received}
-        self.requests.clear()
-        self.sent = self.received = 0
+        seen: Answer = {"requests": self.requests, "bytes": self.bytes, "listings": self.listings}
+        self.requests = self.bytes = 0
+        self.listings = []
         return seen
 
     def count(self, tail: bytes, data: bytes) -> bytes:
@@ -45,7 +46,9 @@ class Wire:
         seen = tail + data
         end = 0
         for found in _REQUEST.finditer(seen):
-            self.requests[found[1].decode()] += 1
+            if found[1] == b"ListRooms":
+                self.listings.append((self.requests, self.bytes))
+            self.requests += 1
             end = found.end()
         # A first line may come in two pieces: its start is kept, what was counted isn't.
         return seen[max(end, len(seen) - _LONGEST) :]
@@ -64,15 +67,15 @@ class Wire:
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tail = b""
         while data := await reader.read(_CHUNK):
-            self.sent += len(data)
             tail = self.count(tail, data)
+            self.bytes += len(data)
             writer.write(data)
             await writer.drain()
         writer.close()
 
     async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):
-            self.received += len(data)
+            self.bytes += len(data)
             writer.write(data)
             await writer.drain()
         writer.close()

@@ -13,6 +13,7 @@ from bench.figures import Figure, quantile
 from bench.lengths import QUICK
 from bench.machine import this_machine
 from bench.screen import Screen
+from bench.servers import Traffic
 from bench.wire import Wire
 
 ROOMS = QUICK.rooms[0]
@@ -117,8 +118,14 @@ def test_a_wire_counts_a_request_whose_first_line_comes_in_pieces() -> None:
     tail = b""
     for piece in (b"POST /twirp/livekit.RoomServ", b"ice/ListRooms HTTP/1.1\r\nPOST /twirp/livekit.", b"X/Y HTTP/1.1"):
         tail = wire.count(tail, piece)
-    assert wire.look()["requests"] == {"ListRooms": 1, "Y": 1}
-    assert wire.look()["requests"] == {}
+    assert wire.look() == {"requests": 2, "bytes": 0, "listings": [(0, 0)]}
+    assert wire.look() == {"requests": 0, "bytes": 0, "listings": []}
+
+
+def test_a_refresh_is_counted_from_one_listing_to_the_next() -> None:
+    assert Traffic(requests=99, bytes=9_900, listings=[(7, 700), (17, 1_700), (37, 3_700)]).a_refresh == (15.0, 1_500.0)
+    with pytest.raises(RuntimeError, match="too short"):
+        _ = Traffic(requests=99, bytes=9_900, listings=[(7, 700)]).a_refresh
 
 
 def test_the_figures_go_into_the_page_in_place_of_those_before(tmp_path: Path) -> None:
