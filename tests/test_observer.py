@@ -396,6 +396,8 @@ def test_a_question_that_did_not_get_out_was_not_left_unanswered() -> None:
             SessionError("ValueError", "x.TTS", 'a "b" it\'s\\x0ac error=D(1)'),
         ),
         ("label='x.STT' error=TimeoutError() recoverable=False", SessionError("TimeoutError", "x.STT", "")),
+        (r"label='a' error=E('C:\x') recoverable=False", SessionError("E", "a", r"'C:\x'")),
+        ("label='a' error=E('two\nlines') recoverable=False", SessionError("E", "a", r"'two\x0alines'")),
         ("label='x.STT' error=KeyError('cut of", SessionError("KeyError", "x.STT", "'cut of")),
         ("label='x.LLM' error=ValueError('over') recoverable=True", None),
         ("something else", SessionError("", "session", "something else")),

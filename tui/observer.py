@@ -329,7 +329,7 @@ class Observer:
         if sender.sid in self._relayed:
             self._say("told", agent=sender.sid, message=base64.b64encode(data).decode())
         if message.event.HasField("error"):
-            self._say("session_failed", who=_who(sender), error=message.event.error.message[:ERROR_LIMIT])
+            self._say("session_failed", who=_who(sender), error=_shortened(message.event.error.message))
 
     def _limit(self, identity: str) -> int:
         sender = self._room.remote_participants.get(identity)
@@ -340,6 +340,12 @@ class Observer:
 
     def _agents(self) -> Iterator[rtc.RemoteParticipant]:
         return filter(_is_agent, tuple(self._room.remote_participants.values()))
+
+
+def _shortened(error: str) -> str:
+    """Without its middle where it is long: its end tells whether the session got over it."""
+    half = ERROR_LIMIT // 2
+    return error if len(error) <= ERROR_LIMIT else f"{error[:half]} … {error[-half:]}"
 
 
 def _is_agent(participant: rtc.Participant) -> bool:

@@ -367,12 +367,12 @@ class Observers:
                 continue
             if not line:
                 return
-            told = Told.read(line)
-            if told is not None and (observed := self._observed.get(told.room)) is not None:
-                try:
+            try:
+                told = Told.read(line)
+                if told is not None and (observed := self._observed.get(told.room)) is not None:
                     self._hear(observed, told, self._clock())
-                except Exception:  # noqa: BLE001 - a fault of the screen's must not end the observing
-                    _log.exception("what was seen could not be taken in: %s", told.saw)
+            except Exception:  # noqa: BLE001 - a fault of ours, or of the screen's, must not end the observing
+                _log.exception("what was seen could not be taken in")
 
     def _hear(self, observed: _Observed, told: Told, at: float) -> None:
         room = observed.room

@@ -7,6 +7,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,5 +89,7 @@ def session_error(text: str) -> SessionError | None:
         return SessionError("", "session", safe_text(text, 300))
     words = found["words"]
     if (first := _FIRST_WORDS.match(words)) is not None:
-        words = str(ast.literal_eval(first[0]))
+        # What an error calls itself need not be Python: then it is shown as it came.
+        with suppress(ValueError, SyntaxError):
+            words = str(ast.literal_eval(first[0]))
     return SessionError(*(safe_text(part, 300) for part in (found["type"], found["source"][1:-1], words)))
