@@ -13,16 +13,19 @@ from typing import Any
 import pytest
 from livekit import api
 
+from tests.build import NOW, room
+from tests.dashboard import served
 from tests.lab.people import LabPerson, join
 from tests.lab.server import LabServer, free_port
 from tests.lab.worker import LabWorker
 from tests.terminal import CTRL_C, ENTER, LK_TUI, Terminal, clean_environment
+from tui.control.plan_many import plan_many
 from tui.history.file import newest_actions, open_to_read
 from tui.model.action import Action, Outcome
 from tui.model.patience import Patience
 from tui.model.secret import Secret
 from tui.model.signs import Thresholds
-from tui.oneshot.act import carry_out, exit_code, plan_for
+from tui.oneshot.act import as_json, carry_out, exit_code, plan_for
 from tui.oneshot.choose import Choice
 from tui.settings import Connection
 
@@ -206,6 +209,28 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert len(await shell.identities(room_name)) == 2
     assert not lab_worker.events("close", room=room_name)
     assert not (shell.home / "history.db").exists()
+
+
+def test_a_dry_run_ends_with_whether_all_of_it_can_be_done() -> None:
+    call, empty = served("call"), room("empty")
+    for marked, code in (([call], 0), ([call, empty], 5), ([empty], 5)):
+        many = plan_many(Action.CLOSE_SESSION, [(each, None) for each in marked], NOW)
+        assert exit_code(many, None) == code
+        assert json.loads(as_json(many, None, "http://x", NOW))["exit_code"] == code
+
+
+async def test_what_is_under_way_is_carried_out_though_nobody_reads_along_any_more(
+    shell: Shell, room_name: str
+) -> None:
+    def gone(words: str) -> None:
+        raise BrokenPipeError(words)
+
+    await shell.create(room_name, "nobody-of-this-name")
+    many = await plan_for(shell.connection(), Action.DELETE_ROOM, Choice([room_name]), Thresholds(), 600)
+    patience = Patience(watch_name_s=0.5)
+    records = await carry_out(shell.connection(), many, "mira", patience=patience, history=None, say=gone)
+    assert [record.outcome for record in records] == [Outcome.CONFIRMED]
+    assert await shell.rooms(room_name) == set()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,13 +13,14 @@ from tests import fake_gateway
 from tests.build import NOW, room
 from tests.build import agent as an_agent
 from tests.build import person as a_person
-from tests.fake_gateway import EPOCH, ROOMS, FakeGateway, wall_clock
+from tests.fake_gateway import EPOCH, PARTICIPANTS, ROOMS, FakeGateway, wall_clock
 from tests.virtual_time import in_virtual_time, seconds
-from tui.gateway.errors import UnreachableError
+from tui.control.plan_many import plan_many
+from tui.gateway.errors import ServerFailedError, UnreachableError
 from tui.model.action import Action
-from tui.model.room import Participant, Room
+from tui.model.room import OBSERVER_PREFIX, Participant, Room
 from tui.model.signs import SignCode, Thresholds
-from tui.oneshot.choose import Choice, choose, seconds_to_watch
+from tui.oneshot.choose import READ_IN_TIME_S, Choice, choose, seconds_to_watch
 
 LIMITS = Thresholds()
 BUDGET = 60_000
@@ -57,6 +58,22 @@ def test_rooms_are_chosen_by_age() -> None:
     assert not choice.takes(room("young", created_at=NOW - 7199), NOW)
 
 
+def test_a_room_that_is_younger_than_our_clock_thinks_possible_is_taken_where_no_age_is_asked_for() -> None:
+    assert Choice().takes(room("from a clock ahead of ours", created_at=NOW + 10), NOW)
+
+
+def test_ages_go_by_the_servers_clock() -> None:
+    gateway = FakeGateway(["r"])
+    gateway.rooms["r"].creation_time = int(EPOCH)
+    gateway.skew_s = 3600.0
+
+    async def main() -> list[str]:
+        found = await choose(gateway, Choice(older_than_s=1800), LIMITS, BUDGET, clock=wall_clock)
+        return [each.name.raw for each in found.rooms]
+
+    assert in_virtual_time(main()) == ["r"]
+
+
 # By whom it hits
 
 
@@ -74,11 +91,22 @@ def test_what_is_done_to_agents_is_aimed_at_each_and_passes_over_rooms_without()
 
 
 def test_a_kick_is_aimed_at_whoever_is_named_and_at_no_observer_of_ours() -> None:
-    here = room("r", a_person("ann"), a_person("annie"), an_agent("one"))
+    ours = a_person(f"{OBSERVER_PREFIX}1", sid="PA_ours", hidden=True)
+    here = room("r", a_person("ann"), a_person("annie"), an_agent("one"), ours)
+    assert aimed(Action.KICK, here, "*") == ["PA_ann", "PA_annie", "PA_one"]
+    assert aimed(Action.KICK, here, "PA_ours") == []
     assert aimed(Action.KICK, here, "ann") == ["PA_ann"]
     assert aimed(Action.KICK, here, "ann*") == ["PA_ann", "PA_annie"]
     assert aimed(Action.KICK, here, "PA_one") == ["PA_one"]
     assert aimed(Action.CLOSE_SESSION, here, "ann") == []
+
+
+@pytest.mark.parametrize("action", [Action.CLOSE_SESSION, Action.SHUT_DOWN_JOB, Action.KICK])
+@pytest.mark.parametrize("identities", [(), ("ann",)])
+def test_a_room_that_could_not_be_read_is_no_room_without_targets(action: Action, identities: tuple[str, ...]) -> None:
+    unread = room("unread", participants=None, checked_at=None)
+    many = plan_many(action, Choice(identities=identities).targets(action, [unread]), NOW)
+    assert [plan.blocked for plan in many.blocked] == ["Who is in the room is not known yet: try again in a moment."]
 
 
 # By signs
@@ -101,7 +129,7 @@ def chosen(
 
     async def main() -> tuple[list[str], float]:
         happening = asyncio.create_task(then) if then is not None else None
-        _, rooms = await choose(gateway, Choice(signs=frozenset(signs)), LIMITS, BUDGET, clock=wall_clock)
+        rooms = (await choose(gateway, Choice(signs=frozenset(signs)), LIMITS, BUDGET, clock=wall_clock)).rooms
         took = seconds()
         if happening is not None:
             await happening
@@ -179,6 +207,30 @@ def test_what_happened_while_the_server_was_away_was_not_seen_and_the_watch_begi
     names, took = chosen(gateway, SignCode.ALONE, then=away())
     assert names == ["alone"]
     assert took >= 22.0 + LIMITS.alone_s
+
+
+def test_a_room_that_is_read_late_is_waited_for() -> None:
+    gateway = lonely(("late", (agent("two"),)))
+    gateway.errors[PARTICIPANTS, "late"] = ServerFailedError("503")
+
+    async def answered() -> None:
+        await asyncio.sleep(5.0)
+        del gateway.errors[PARTICIPANTS, "late"]
+
+    assert chosen(gateway, SignCode.ALONE, then=answered())[0] == ["alone", "late"]
+
+
+def test_a_room_that_is_never_read_is_named_as_one_that_may_show_the_sign() -> None:
+    gateway = lonely(("dark", (agent("two"),)))
+    gateway.errors[PARTICIPANTS, "dark"] = ServerFailedError("503")
+
+    async def main() -> tuple[list[str], list[str], float]:
+        found = await choose(gateway, Choice(signs=frozenset({SignCode.ALONE})), LIMITS, BUDGET, clock=wall_clock)
+        return [each.name.raw for each in found.rooms], [each.name.raw for each in found.unproven], seconds()
+
+    names, unproven, took = in_virtual_time(main())
+    assert (names, unproven) == (["alone"], ["dark"])
+    assert took >= LIMITS.alone_s + READ_IN_TIME_S
 
 
 def test_a_server_that_stays_away_ends_it_with_the_reason() -> None:

@@ -135,7 +135,7 @@ async def test_the_dialog_says_how_many_and_lists_each_and_cancelling_sends_noth
         await shown.press("asterisk")
         dialog = await asked(shown, "T")
         assert dialog.many.word == "6"
-        await shown.wait_for("5 people and 6 agents will be disconnected; 6 rooms are gone after.")
+        await shown.wait_for("5 people and 6 agents will be disconnected. 6 rooms are gone after.")
         await shown.wait_for(lambda: all(name in shown.said for name in (*NAMES, "starting")))
         assert "young joined 1 s ago" in shown.line("▲ starting")
         await shown.press("shift+tab", "enter")

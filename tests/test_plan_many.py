@@ -11,7 +11,7 @@ from tests.build import NOW, agent, dispatch, person, room
 from tests.dashboard import served
 from tui.control.plan_many import FEW, plan_many
 from tui.model.action import Action
-from tui.model.room import Room, SessionState
+from tui.model.room import OBSERVER_PREFIX, Kind, Room, SessionState
 
 
 def rooms(number: int) -> list[Room]:
@@ -53,7 +53,7 @@ def test_a_kick_of_marked_participants_hits_these_and_of_marked_rooms_their_agen
     call = served("call", person("bob", sid="PA_bob"))
     picked = plan_many(Action.KICK, [(call, "PA_bob"), (call, "PA_agent-call")], NOW)
     assert [plan.target.participant_sid for plan in picked.plans] == ["PA_bob", "PA_agent-call"]
-    assert picked.effects == ("1 person and 1 agent in 1 room will be disconnected; everybody else stays.",)
+    assert picked.effects == ("1 person and 1 agent in 1 room will be disconnected. Everybody else stays.",)
     (plan,) = plan_many(Action.KICK, [(call, None)], NOW).plans
     assert plan.target.participant_sid == "PA_agent-call"
 
@@ -83,13 +83,28 @@ def test_many_rooms_are_deleted_only_by_whoever_types_how_many() -> None:
 def test_everyone_who_is_hit_is_counted() -> None:
     unread = room("unread", participants=None, checked_at=None)
     assert said(Action.DELETE_ROOM, *rooms(2), unread) == (
-        "2 people and 2 agents will be disconnected; 3 rooms are gone after. "
+        "2 people and 2 agents will be disconnected. 3 rooms are gone after. "
         "Who is in 1 of these rooms is not known yet: more people may be hit."
     )
     assert said(Action.TEAR_DOWN, *rooms(2)).startswith("2 agents: where the helper runs the session is closed first;")
     many = plan_many(Action.DISPATCH_AGENT, [(one, None) for one in rooms(2)], NOW, agent_name="intake")
     assert many.effects == ("A worker named intake is asked for an agent, for each of 2 rooms.",)
     assert [plan.agent_name for plan in many.plans] == ["intake", "intake"]
+
+
+def test_hidden_participants_are_counted_too_but_for_our_own() -> None:
+    recorder = person("rec", sid="PA_rec", kind=Kind.EGRESS, hidden=True)
+    ours = person(f"{OBSERVER_PREFIX}1", sid="PA_ours", kind=Kind.AGENT, hidden=True)
+    recorded = room("recorded", recorder, ours)
+    assert said(Action.DELETE_ROOM, recorded) == (
+        "1 hidden participant (egress) will be disconnected. 1 room is gone after."
+    )
+    assert said(Action.DELETE_ROOM, recorded, served("call")) == (
+        "1 person and 1 agent will be disconnected. 1 hidden participant (egress) will be disconnected too. "
+        "2 rooms are gone after."
+    )
+    kicked = plan_many(Action.KICK, [(recorded, "PA_rec")], NOW)
+    assert kicked.effects == ("1 hidden participant (egress) in 1 room will be disconnected. Everybody else stays.",)
 
 
 def test_of_many_rooms_only_the_ghosts_are_repaired() -> None:

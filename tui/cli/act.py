@@ -32,7 +32,7 @@ from tui.config import DEFAULT_BUDGET, default_operator, load_config
 from tui.model.action import Action
 from tui.model.signs import SignCode
 
-SIGNS = ("silent", "waiting", "stuck", "closed", "alone", "double")
+SIGNS = (SignCode.SILENT, SignCode.WAITING, SignCode.STUCK, SignCode.CLOSED, SignCode.ALONE, SignCode.DOUBLE)
 """Those that show without a history: no kick of before is known, and no room is read late."""
 
 _TARGETS = together(
@@ -45,7 +45,7 @@ _TARGETS = together(
     click.option(
         "--sign",
         multiple=True,
-        type=click.Choice(SIGNS),
+        type=click.Choice([sign.value for sign in SIGNS]),
         help="Rooms that show this sign for as long as it takes to be one: they are watched.",
     ),
     click.option("--older-than", default=None, metavar="TIME", help="Rooms older than 90s, 15m, 2h, 1d."),
@@ -163,8 +163,9 @@ def _act(
         sys.exit(EXIT_FAILED)
     if dry_run or not many.plans:
         lines = act.plan_lines(many) if many.plans or many.blocked else ("nothing matches: there is nothing to do",)
-        _print(act.as_json(many, None if dry_run else (), connection.url, time.time()) if json_ else lines)
-        sys.exit(act.exit_code(many, ()) if not many.plans else 0)
+        nothing_done = None if dry_run else ()
+        _print(act.as_json(many, nothing_done, connection.url, time.time()) if json_ else lines)
+        sys.exit(act.exit_code(many, nothing_done))
     if not yes:
         _print(act.plan_lines(many), err=True)
         _confirm(many.word or "yes", connection.project, connection.url)

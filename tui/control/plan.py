@@ -25,6 +25,8 @@ SAID_SHOWN = 400
 LISTED_LATE_S = 5.0
 """LiveKit lists a dispatch's jobs up to so many seconds late."""
 
+_NOT_READ = "Who is in the room is not known yet: try again in a moment."
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -124,11 +126,11 @@ def _inside(action: Action, room: Room, agent: Agent, text: str) -> Plan:
     """What is done from within a session: it goes on, and everybody stays."""
     name, of = agent.name, agent.participant
     if action is Action.INSPECT_SESSION:
-        return _blocked(action, room, "Looking inside a session changes nothing: there is nothing to confirm.", (), of)
+        return blocked(action, room, "Looking inside a session changes nothing: there is nothing to confirm.", (), of)
     if agent.facts.session is SessionState.CLOSED:
-        return _blocked(action, room, f"{name}'s session is closed: nothing can be done inside it.", (), of)
+        return blocked(action, room, f"{name}'s session is closed: nothing can be done inside it.", (), of)
     if action is Action.SAY_TO_AGENT and not text.strip():
-        return _blocked(action, room, f"Nothing is written that could be said to {name}.", (), of)
+        return blocked(action, room, f"Nothing is written that could be said to {name}.", (), of)
     effects = {
         Action.SILENCE_AGENT: [
             f"Nobody hears {name} any more: its session's audio output is switched off.",
@@ -154,7 +156,7 @@ def _inside(action: Action, room: Room, agent: Agent, text: str) -> Plan:
 def _close_session(room: Room, agent: Agent) -> Plan:
     if agent.facts.session is SessionState.CLOSED:
         why = f"{agent.name}'s session is closed already; the agent stays until its job is shut down."
-        return _blocked(Action.CLOSE_SESSION, room, why, (Action.SHUT_DOWN_JOB,), agent.participant)
+        return blocked(Action.CLOSE_SESSION, room, why, (Action.SHUT_DOWN_JOB,), agent.participant)
     effects = [f"{agent.name} closes its session: it stops listening and talking. The agent and its job stay."]
     effects += who_stays(room, (agent.participant,))
     warnings = []
@@ -190,7 +192,7 @@ def _end_dispatch(room: Room, agent: Agent) -> Plan:
         late = f"LiveKit lists a job up to {LISTED_LATE_S:.0f} s late"
         only = "without its helper, an agent is shut down only by its dispatch"
         why = f"{agent.name}'s dispatch is not known yet ({late}), and {only}: try again in a moment."
-        return _blocked(Action.SHUT_DOWN_JOB, room, why, (Action.KICK,), agent.participant)
+        return blocked(Action.SHUT_DOWN_JOB, room, why, (Action.KICK,), agent.participant)
     ended = tuple(other for other in room.agents if other.dispatch is not None and other.dispatch.id == dispatch.id)
     jobs = len(dispatch.jobs)
     whose = listed(job_words(job, ended) for job in dispatch.jobs)
@@ -213,11 +215,13 @@ def _end_dispatch(room: Room, agent: Agent) -> Plan:
 
 
 def _kick(room: Room, participant_sid: str | None) -> Plan:
+    if room.participants is None:
+        return blocked(Action.KICK, room, _NOT_READ)
     if participant_sid is None:
-        return _blocked(Action.KICK, room, "Select the participant to kick.")
+        return blocked(Action.KICK, room, "Select the participant to kick.")
     who = room.participant(participant_sid)
     if who is None:
-        return _blocked(Action.KICK, room, f"{participant_sid} is not in this room any more.")
+        return blocked(Action.KICK, room, f"{participant_sid} is not in this room any more.")
     agent = room.agent(participant_sid)
     effects = [f"{agent.name if agent is not None else who.identity.safe} will be disconnected{what_ends_with(who)}."]
     warnings = []
@@ -249,7 +253,7 @@ def _delete_room(room: Room, now: float) -> Plan:
 def _tear_down(room: Room, now: float) -> Plan:
     if room.participants is None:
         why = "Who is in the room is not known yet, so no agent can be told first: try again in a moment."
-        return _blocked(Action.TEAR_DOWN, room, why, (Action.DELETE_ROOM,))
+        return blocked(Action.TEAR_DOWN, room, why, (Action.DELETE_ROOM,))
     effects = [_ends_first(agent) for agent in room.agents]
     if room.agents:
         effects.append("An agent that doesn't leave in time is kicked.")
@@ -260,7 +264,7 @@ def _tear_down(room: Room, now: float) -> Plan:
 def _repair_room(room: Room) -> Plan:
     if room.ghost_since is None:
         why = "Only a ghost room is repaired: listed, while its node doesn't answer. This one was not found to be one."
-        return _blocked(Action.REPAIR_ROOM, room, why, (Action.DELETE_ROOM,))
+        return blocked(Action.REPAIR_ROOM, room, why, (Action.DELETE_ROOM,))
     effects = [
         "CreateRoom has a node that is alive take the room over, under its SID; nobody in it comes back by that.",
         "That starts automatic agents in it. Once they have joined, DeleteRoom ends the room and them.",
@@ -280,20 +284,20 @@ def _repair_room(room: Room) -> Plan:
 def _agent_meant(action: Action, room: Room, participant_sid: str | None) -> Agent | Plan:
     """The selected agent, or the room's only one; else the plan that says why there is none."""
     if room.participants is None:
-        return _blocked(action, room, "Who is in the room is not known yet: try again in a moment.")
+        return blocked(action, room, _NOT_READ)
     if participant_sid is not None:
         selected = room.participant(participant_sid)
         if selected is None:
-            return _blocked(action, room, f"{participant_sid} is not in this room any more.")
+            return blocked(action, room, f"{participant_sid} is not in this room any more.")
         agent = room.agent(participant_sid)
         why = f"{selected.identity} is not an agent: select the agent."
-        return agent if agent is not None else _blocked(action, room, why, participant=selected)
+        return agent if agent is not None else blocked(action, room, why, participant=selected)
     agents = room.agents
     if not agents:
         offers = (Action.DISPATCH_AGENT,) if room.people else ()
-        return _blocked(action, room, "There is no agent in this room.", offers)
+        return blocked(action, room, "There is no agent in this room.", offers)
     if len(agents) > 1:
-        return _blocked(action, room, f"There are {len(agents)} agents in this room: select the one that is meant.")
+        return blocked(action, room, f"There are {len(agents)} agents in this room: select the one that is meant.")
     return agents[0]
 
 
@@ -326,9 +330,10 @@ def _plan(
     )
 
 
-def _blocked(
+def blocked(
     action: Action, room: Room, why: str, offers: tuple[Action, ...] = (), participant: Participant | None = None
 ) -> Plan:
+    """The plan of what can't be done, which says why."""
     target = _target(room, participant, "")
     return Plan(action, target, action.value.capitalize(), blocked=why, offers=offers, checked_at=room.checked_at)
 

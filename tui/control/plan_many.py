@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tui.control.plan import Plan, plan
-from tui.control.sentences import capital
+from tui.control.sentences import capital, disconnected
 from tui.model.action import ENDS_ROOM, Action
 from tui.model.phrases import count, who_counts
-from tui.model.room import Participant, Room
+from tui.model.room import Room
 from tui.model.text import safe_text
 
 FEW = 3
@@ -100,8 +100,8 @@ def _effects(action: Action, plans: Sequence[Plan], rooms: dict[str, Room]) -> I
         case Action.KICK:
             targets = [each.target for each in plans]
             kicked = [rooms[target.room_sid].participant(target.participant_sid) for target in targets]
-            who = capital(who_counts(one for one in kicked if one is not None))
-            yield f"{who} in {count(len(hit), 'room')} will be disconnected; everybody else stays."
+            who = disconnected((one for one in kicked if one is not None), f" in {count(len(hit), 'room')}")
+            yield f"{who} Everybody else stays."
         case Action.DELETE_ROOM:
             yield from _all_disconnected(hit)
         case Action.TEAR_DOWN:
@@ -132,8 +132,8 @@ def _shut_down_effects(plans: Sequence[Plan], hit: Sequence[Room]) -> Iterator[s
 
 
 def _all_disconnected(hit: Sequence[Room]) -> Iterator[str]:
-    here: list[Participant] = [who for room in hit for who in room.participants or () if not who.is_our_observer]
-    yield f"{capital(who_counts(here))} will be disconnected; {count(len(hit), 'room is', 'rooms are')} gone after."
+    who = disconnected(who for room in hit for who in room.participants or ())
+    yield f"{who} {count(len(hit), 'room is', 'rooms are')} gone after."
     unread = sum(1 for room in hit if room.participants is None)
     if unread:
         yield f"Who is in {count(unread, 'of these rooms', 'of these rooms')} is not known yet: more people may be hit."

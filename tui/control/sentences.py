@@ -20,17 +20,23 @@ def all_disconnected(room: Room) -> str:
         counted = count(room.reported_people, "person", "people")
         unknown = f"Who that is is not known yet: LiveKit counts {counted}, and leaves agents out."
         return f"Everyone in it will be disconnected. {unknown} {_ROOM_GONE}"
-    here = [who for who in room.participants if not who.is_our_observer]
-    if not here:
+    if all(who.is_our_observer for who in room.participants):
         return f"Nobody is in it. {_ROOM_GONE}"
-    said = []
-    if any(not who.hidden for who in here):
-        said.append(f"{capital(who_counts(here))} will be disconnected.")
+    return f"{disconnected(room.participants)} {_ROOM_GONE}"
+
+
+def disconnected(those: Iterable[Participant], where: str = "") -> str:
+    """Which of those lose the connection, and `where`: all but our own observers, hidden participants too."""
+    here = [who for who in those if not who.is_our_observer]
     hidden = Counter(who.kind.value for who in here if who.hidden)
+    said = []
+    if not here or hidden.total() < len(here):
+        said.append(f"{capital(who_counts(here))}{where} will be disconnected.")
     if hidden:
         number = count(hidden.total(), "hidden participant")
-        said.append(f"{number} ({listed(sorted(hidden))}) will be disconnected{' too' if said else ''}.")
-    return " ".join((*said, _ROOM_GONE))
+        too = " will be disconnected too." if said else f"{where} will be disconnected."
+        said.append(f"{number} ({listed(sorted(hidden))}){too}")
+    return " ".join(said)
 
 
 def who_stays(room: Room, ended: Iterable[Participant]) -> list[str]:

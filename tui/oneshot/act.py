@@ -10,11 +10,12 @@ import asyncio
 import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tui.control.control import Control
-from tui.control.plan import Plan
+from tui.control.plan import Plan, blocked
 from tui.control.plan_many import ManyPlan, plan_many
 from tui.gateway.client import Gateway
 from tui.history.codec import Json, action_json, time_text
@@ -34,8 +35,10 @@ async def plan_for(
 ) -> ManyPlan:
     """What the action would do to all that is chosen. Raises GatewayError. Nothing is changed."""
     async with Gateway(connection.url, connection.api_key, connection.api_secret, read_only=True) as gateway:
-        snapshot, rooms = await choose(gateway, choice, thresholds, budget)
-    return plan_many(action, choice.targets(action, rooms), snapshot.at)
+        chosen = await choose(gateway, choice, thresholds, budget)
+    many = plan_many(action, choice.targets(action, chosen.rooms), chosen.snapshot.at)
+    why = "It could not be read often enough to tell whether it shows the sign."
+    return replace(many, blocked=(*many.blocked, *(blocked(action, room, why) for room in chosen.unproven)))
 
 
 async def carry_out(
@@ -54,23 +57,28 @@ async def carry_out(
     kept = History(history, connection.url) if history is not None else None
     steps: dict[int, int] = {}
 
+    def tell(words: str) -> None:
+        # Whoever reads along may go (`| head`): what was begun is carried out to its end all the same.
+        with suppress(OSError):
+            say(words)
+
     def publish(record: ActionRecord) -> None:
         if kept is not None:
             kept.record_action(record)
         for step in record.steps[steps.get(record.id, 0) :]:
-            say(f"{target_words(record)}: {step.text}")
+            tell(f"{target_words(record)}: {step.text}")
         steps[record.id] = len(record.steps)
 
     try:
         async with Gateway(connection.url, connection.api_key, connection.api_secret) as gateway:
             control = Control(gateway, operator, publish, patience=patience)
-            with _stopped_by_interrupt(control, say):
+            with _stopped_by_interrupt(control, tell):
                 return await control.carry_out_many(many)
     finally:
         if kept is not None:
             await kept.close()
             if kept.status.trouble:
-                say(f"not kept in the history: {kept.status.words}")
+                tell(f"not kept in the history: {kept.status.words}")
 
 
 @contextmanager
@@ -91,8 +99,10 @@ def _stopped_by_interrupt(control: Control, say: Callable[[str], None]) -> Itera
         loop.remove_signal_handler(signal.SIGINT)
 
 
-def exit_code(many: ManyPlan, records: Sequence[ActionRecord]) -> int:
-    """How the command ends: the worst of what became of the targets."""
+def exit_code(many: ManyPlan, records: Sequence[ActionRecord] | None) -> int:
+    """How the command ends: the worst of what became of the targets; without records, of what can't be done."""
+    if records is None:
+        return REFUSED if many.blocked else DONE
     outcomes = {record.outcome for record in records}
     if len(records) < len(many.plans) or outcomes - {Outcome.CONFIRMED, Outcome.REFUSED}:
         return FAILED
@@ -146,7 +156,7 @@ def as_json(many: ManyPlan, records: Sequence[ActionRecord] | None, server: str,
         "server": server,
         "action": many.action.value,
         "dry_run": records is None,
-        "exit_code": exit_code(many, records) if records is not None else REFUSED if many.blocked else DONE,
+        "exit_code": exit_code(many, records),
         "targets": targets,
     }
     return json.dumps(document, indent=2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -22,8 +22,6 @@ from tui.model.room import Participant, Room
 from tui.model.signs import SignCode, Thresholds, signs
 from tui.model.snapshot import Failure, Snapshot
 
-SIGNS = (SignCode.SILENT, SignCode.WAITING, SignCode.STUCK, SignCode.CLOSED, SignCode.ALONE, SignCode.DOUBLE)
-"""Those that a one-shot can see: it knows of no kick of before, and reads no room late."""
 LOOK_EVERY_S = 1.0
 PROBED_S = 8.0
 """Until an agent that doesn't answer is known for one: it is asked within 4 s, and twice 2 s of silence are proof."""
@@ -46,19 +44,18 @@ class Choice:
     older_than_s: float = 0.0
 
     def takes(self, room: Room, now: float) -> bool:
-        """Whether the room is meant, as far as its listing tells; `now` is seconds since 1970."""
+        """Whether the room is meant, as far as its listing tells; `now` is seconds since 1970 by the server's clock."""
         named = not self.rooms or _is_one_of(self.rooms, room.sid, room.name.raw)
-        return named and now - room.created_at >= self.older_than_s
+        return named and (not self.older_than_s or now - room.created_at >= self.older_than_s)
 
     def targets(self, action: Action, rooms: Iterable[Room]) -> Iterator[Marked]:
-        """What the action is aimed at in these rooms. One on agents passes over rooms that have none."""
+        """What the action is aimed at in these rooms. One on agents passes over rooms that have none; of a room whose
+        participants could not be read it is the room, which can't be done."""
         for room in rooms:
-            if action not in AGENTS_ACTIONS:
+            if action not in AGENTS_ACTIONS or room.participants is None:
                 yield room, None
             elif action is Action.KICK and self.identities:
-                yield from ((room, who.sid) for who in room.participants or () if self._means(room, who))
-            elif room.participants is None:
-                yield room, None
+                yield from ((room, who.sid) for who in room.participants if self._means(room, who))
             else:
                 agents = (agent.participant for agent in room.agents)
                 yield from ((room, who.sid) for who in agents if not self.identities or self._means(room, who))
@@ -77,6 +74,16 @@ def _is_one_of(patterns: Iterable[str], sid: str, *names: str) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The rooms that are meant, by name, and the picture that they are from. Of `unproven` it can't be told whether
+    they show a wanted sign: they were not read often enough."""
+
+    snapshot: Snapshot
+    rooms: tuple[Room, ...]
+    unproven: tuple[Room, ...] = ()
+
+
 async def choose(
     gateway: Reader,
     choice: Choice,
@@ -84,21 +91,33 @@ async def choose(
     budget: int,
     *,
     clock: Callable[[], float] = time.time,
-) -> tuple[Snapshot, tuple[Room, ...]]:
-    """The rooms that are meant, as just read, and the picture that they are from. Raises GatewayError.
+) -> Chosen:
+    """The rooms that are meant, as just read. Raises GatewayError.
 
     With signs it takes as long as they need, some 30 s for `alone`.
     """
+
+    def takes(room: Room, at: float) -> bool:
+        return choice.takes(room, at + gateway.skew_s)
+
     poller = Poller(gateway, interval_s=LOOK_EVERY_S, budget=budget, clock=clock)
     try:
-        snapshot = await poller.poll_everything(choice.takes)
-        meant = [room.sid for room in snapshot.rooms.values() if choice.takes(room, snapshot.at)]
+        snapshot = await poller.poll_everything(takes)
+        meant = {sid for sid, room in snapshot.rooms.items() if takes(room, snapshot.at)}
+        unproven: set[str] = set()
         if choice.signs and meant:
-            snapshot, meant = await _watched(poller, snapshot, meant, choice.signs, thresholds)
+            snapshot, meant, unproven = await _watched(poller, snapshot, meant, choice.signs, thresholds)
     finally:
         await poller.close()
-    found = [snapshot.rooms[sid] for sid in meant if sid in snapshot.rooms]
-    return snapshot, tuple(sorted(found, key=lambda room: (room.name.raw, room.sid)))
+    found, doubtful = (
+        tuple(sorted((snapshot.rooms[sid] for sid in those & snapshot.rooms.keys()), key=_by_name))
+        for those in (meant, unproven)
+    )
+    return Chosen(snapshot, found, doubtful)
+
+
+def _by_name(room: Room) -> tuple[str, str]:
+    return room.name.raw, room.sid
 
 
 def seconds_to_watch(wanted: frozenset[SignCode], thresholds: Thresholds) -> float:
@@ -107,9 +126,10 @@ def seconds_to_watch(wanted: frozenset[SignCode], thresholds: Thresholds) -> flo
 
 
 async def _watched(
-    poller: Poller, first: Snapshot, meant: Sequence[str], wanted: frozenset[SignCode], thresholds: Thresholds
-) -> tuple[Snapshot, list[str]]:
-    """The rooms that show a wanted sign for as long as it has to last, and the last picture of them."""
+    poller: Poller, first: Snapshot, meant: Set[str], wanted: frozenset[SignCode], thresholds: Thresholds
+) -> tuple[Snapshot, set[str], set[str]]:
+    """The last picture, the rooms that show a wanted sign for as long as it has to last, and those of which it could
+    not be seen."""
     left, newest, seconds = set(meant), first, seconds_to_watch(wanted, thresholds)
     watches = [_SignWatch(code, thresholds, first.at) for code in wanted]
     enough_at, give_up_at = first.at + seconds, first.at + seconds + READ_IN_TIME_S
@@ -123,10 +143,10 @@ async def _watched(
         else:
             for watch in watches:
                 watch.look(newest, left)
-            left = {sid for sid in left if any(watch.may_hold(sid, newest.at) for watch in watches)}
-            taken = [sid for sid in meant if any(sid in watch.held for watch in watches)]
-            if newest.at >= enough_at and (len(taken) == len(left) or newest.at >= give_up_at):
-                return newest, taken
+            left = {sid for sid in left if any(watch.may_hold(newest, sid) for watch in watches)}
+            taken = {sid for sid in left if any(sid in watch.held for watch in watches)}
+            if newest.at >= enough_at and (taken == left or newest.at >= give_up_at):
+                return newest, taken, left - taken
         poller.watch(sorted(left), None)
         await asyncio.sleep(LOOK_EVERY_S)
         newest = await poller.poll()
@@ -157,9 +177,11 @@ class _SignWatch:
             if read_at - since >= self._held_s:
                 self.held.add(sid)
 
-    def may_hold(self, sid: str, now: float) -> bool:
-        """Whether the room shows it, or may still come to."""
-        return sid in self._shown_since or now < self._settled_at
+    def may_hold(self, snapshot: Snapshot, sid: str) -> bool:
+        """Whether the room shows it, or may still come to, once it has been read."""
+        room = snapshot.rooms.get(sid)
+        unread = room is not None and room.participants is None
+        return unread or sid in self._shown_since or snapshot.at < self._settled_at
 
 
 def _as_error(failure: Failure) -> GatewayError:
