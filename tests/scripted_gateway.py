@@ -123,9 +123,10 @@ class ScriptedGateway(Gateway):
 
     async def create_dispatch(self, room: Name, agent_name: str) -> Dispatch:
         await self._answer("create_dispatch", room.raw, agent_name)
-        self._later(self.script.agent_joins, lambda: self.add(agent("dispatched")))
+        self._later(self.script.agent_joins, lambda: self.add(agent(agent_name or "automatic")))
+        ordered = Dispatch("AD_new", Name.of(agent_name))
         self._lose("create_dispatch")
-        return Dispatch("AD_new", Name.of(agent_name))
+        return ordered
 
     async def delete_dispatch(self, room: Name, dispatch_id: str) -> None:
         await self._answer("delete_dispatch", room.raw, dispatch_id)

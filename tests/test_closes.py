@@ -276,6 +276,18 @@ def test_an_end_seen_before_the_actions_last_step_is_explained_by_it(story: Stor
     assert [piece.outcome for piece in acted] == [Outcome.CONFIRMED]
 
 
+def test_what_is_done_to_thousands_of_other_rooms_puts_no_action_out_of_mind(story: Story) -> None:
+    story.book.absorb_record(record(Action.KICK))
+    for number in range(5_000):
+        other = Target(Name.of(f"other-{number}"), f"RM_{number}")
+        story.book.absorb_record(record(Action.DELETE_ROOM, id=number + 2, target=other))
+    for number in range(20):
+        unsent = record(Action.KICK, id=-number, sent=False, outcome=Outcome.STOPPED, operator="nobody")
+        story.book.absorb_record(unsent)
+    (event,) = story.then(read(CALL, person()))
+    assert (event.cause, event.by) == (Cause.KICKED_BY_OPERATOR, "mira@ops1")
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -283,9 +295,10 @@ def test_an_end_seen_before_the_actions_last_step_is_explained_by_it(story: Stor
         {"target": Target(Name.of("r"), "RM_other", AGENT.identity, AGENT.sid)},
         {"target": Target(Name.of("r"), "RM_r", Name.of("ann"), "PA_ann")},
         {"action": Action.DISPATCH_AGENT},
+        {"action": Action.SHUT_DOWN_JOB, "outcome": Outcome.UNKNOWN, "by_dispatch": True},
         {"at": NOW - 400, "steps": (Step(NOW - 390, "confirmed"),)},
     ],
-    ids=["nothing sent", "another room", "another participant", "a dispatch", "long ago"],
+    ids=["nothing sent", "another room", "another participant", "a dispatch", "asked in vain", "long ago"],
 )
 def test_what_was_not_aimed_at_it_explains_nothing(story: Story, more: dict[str, object]) -> None:
     story.book.absorb_record(replace(record(Action.KICK), **more))  # type: ignore[arg-type]

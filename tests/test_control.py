@@ -348,6 +348,27 @@ def test_an_agent_that_was_there_before_does_not_prove_a_dispatch() -> None:
     assert carry_out(made, HELPED, Script(agent_joins=None)).record.outcome is Outcome.FAILED
 
 
+def test_another_agent_that_joins_meanwhile_does_not_prove_a_dispatch_either() -> None:
+    script = Script(agent_joins=None)
+    script.events["create_dispatch", 0] = lambda gateway: gateway.add(agent("somebody-else"))
+    carried = carry_out_case("dispatch agent", script)
+    assert carried.record.outcome is Outcome.UNKNOWN
+    assert carried.record.last == (
+        "agent-AJ_somebody-else (PA_somebody-else) joined, and was not seen to be the agent that was ordered"
+    )
+
+
+def test_an_agent_that_does_not_say_its_name_is_known_by_its_job() -> None:
+    script = Script(agent_joins=None)
+
+    def start(gateway: ScriptedGateway) -> None:
+        gateway.add(agent(""))
+        gateway.order(dispatch("", id="AD_new"))
+
+    script.events["create_dispatch", 0] = start
+    assert carry_out_case("dispatch agent", script).record.outcome is Outcome.CONFIRMED
+
+
 # Stopping
 
 

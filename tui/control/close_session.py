@@ -35,9 +35,11 @@ async def ask_helper(work: Work, agent: Agent, method: str, offers: tuple[Action
             words = f"{agent.name} does not run the lk-tui helper (method not supported): it changed nothing"
             raise EndedError(Ending(Outcome.UNSUPPORTED, words, offers, by_dispatch=True)) from None
         except AgentNotAnsweringError:
-            words = f"{agent.name} is hung: its process does not answer"
+            # It was asked: when it wakes it may do it, for as long as the token is good.
+            work.progress.changed.append(method)
+            words = f"{agent.name} is hung: its process does not answer; if it wakes, it may still do it"
             stronger = (Action.SHUT_DOWN_JOB, Action.KICK)
-            raise EndedError(Ending(Outcome.FAILED, words, stronger, by_dispatch=True)) from None
+            raise EndedError(Ending(Outcome.UNKNOWN, words, stronger, by_dispatch=True)) from None
         except AgentRefusedError as error:
             raise EndedError(Ending(Outcome.FAILED, f"{agent.name}: {error}", offers, by_dispatch=True)) from None
 

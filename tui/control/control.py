@@ -93,7 +93,7 @@ class Control:
         batch = Batch(uuid.uuid4().hex[:12], len(many.plans), self._clock())
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def one(plan: Plan) -> ActionRecord | None:
+        async def one(plan: Plan) -> ActionRecord:
             begun = False
             try:
                 async with _slot(slots) as free:
@@ -105,9 +105,6 @@ class Control:
                 if not begun:
                     self._never_begun(plan, batch)
                 raise
-            except Exception:  # noqa: BLE001 - one target's fault must not cut the others off in mid-change
-                _log.exception("an action of a batch failed by our own fault")
-                return None
 
         self._batches[batch.id] = False
         try:
@@ -115,7 +112,7 @@ class Control:
                 tasks = [group.create_task(one(plan)) for plan in many.plans]
         finally:
             del self._batches[batch.id]
-        return tuple(record for task in tasks if (record := task.result()) is not None)
+        return tuple(task.result() for task in tasks)
 
     async def _carry_out(self, plan: Plan, batch: Batch | None, only_watching: Callable[[], None]) -> ActionRecord:
         progress = self._begin(plan, batch)
@@ -124,9 +121,12 @@ class Control:
         try:
             progress.say("requested")
             progress.end(await self._ending(plan, progress, only_watching))
+        except Exception as error:  # noqa: BLE001 - one action's fault must not cut others off in mid-change
+            _log.exception("an action failed by our own fault")
+            progress.cut_off(f"lk-tui itself failed ({type(error).__name__}: a bug)")
         finally:
-            # Cancelled, or failed by a fault of our own: the record must not stay open for ever.
-            progress.cut_off()
+            # Cancelled: the record must not stay open for ever.
+            progress.cut_off("lk-tui ended")
             del self._under_way[record.id]
         return progress.record
 

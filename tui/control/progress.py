@@ -100,14 +100,14 @@ class Progress:
             after = f"after {self.sent[-1]}" if self.sent else "before anything was sent"
             raise EndedError(Ending(Outcome.STOPPED, f"stopped {after}: {self.not_sent}"))
 
-    def cut_off(self) -> None:
-        """End the record of an action that can't go on because lk-tui itself is ending."""
+    def cut_off(self, why: str) -> None:
+        """End the record of an action that can't go on because of lk-tui itself, if it has not ended."""
         if self.record.outcome is not Outcome.RUNNING:
             return
         if self.sent:
-            self.end(Ending(Outcome.UNKNOWN, f"lk-tui ended after {self.sent[-1]} was sent: not verified"))
+            self.end(Ending(Outcome.UNKNOWN, f"{why} after {self.sent[-1]} was sent: not verified"))
         else:
-            self.end(Ending(Outcome.STOPPED, "lk-tui ended: nothing was sent"))
+            self.end(Ending(Outcome.STOPPED, f"{why}: nothing was sent"))
 
     @property
     def not_sent(self) -> str:

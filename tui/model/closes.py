@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from tui.model.action import INSIDE, Action, ActionRecord
+from tui.model.action import INSIDE, Action, ActionRecord, Outcome
 from tui.model.causes import CLOCKS_S, Cause, Verdict, judge
 from tui.model.changes import changes
 from tui.model.evidence import Evidence, Fact, Sighting, Source
@@ -20,7 +20,6 @@ RELEVANT_S = 60.0
 """What was seen or done in a room longer ago explains nothing that ends there now."""
 _REMEMBERED_ROOMS = 10_000
 _REMEMBERED_OF_A_ROOM = 16
-_REMEMBERED_RECORDS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,8 @@ class CloseBook:
         self._events: dict[str, CloseEvent] = {}
         self._of_room: dict[str, dict[str, None]] = {}
         self._remembered: dict[str, list[tuple[str, Evidence]]] = {}
-        self._records: dict[int, ActionRecord] = {}
+        self._records: dict[str, dict[int, ActionRecord]] = {}
+        """what was sent from here, by room; the room in which something was done last is the last"""
         self._undecided: dict[str, None] = {}
         """agents that polling saw leave, and whose dispatch was not listed since"""
         self._grown: dict[str, CloseEvent] = {}
@@ -192,9 +192,16 @@ class CloseBook:
 
     def absorb_record(self, record: ActionRecord) -> tuple[CloseEvent, ...]:
         """Take in what was done from here; return the events that it explains."""
-        self._records.pop(record.id, None)
-        self._records[record.id] = record
-        if len(self._records) > _REMEMBERED_RECORDS:
+        if not record.sent:
+            # It explains nothing; and of what is sent, nothing may be pushed out by it.
+            return ()
+        of_room = self._records.pop(record.target.room_sid, {})
+        self._records[record.target.room_sid] = of_room
+        of_room.pop(record.id, None)
+        of_room[record.id] = record
+        if len(of_room) > _REMEMBERED_OF_A_ROOM:
+            del of_room[next(iter(of_room))]
+        if len(self._records) > _REMEMBERED_ROOMS:
             del self._records[next(iter(self._records))]
         for sid in self._of_room.get(record.target.room_sid, ()):
             event = self._events[sid]
@@ -241,7 +248,8 @@ class CloseBook:
         sid = event.participant_sid
         remembered = self._remembered.get(event.room_sid, ()) if sid not in self._events else ()
         earlier = [e for about, e in remembered if about in ("", sid) and event.seen - e.at < RELEVANT_S]
-        acted = [_acted(record) for record in self._records.values() if _explains(record, event)]
+        done = self._records.get(event.room_sid, {}).values()
+        acted = [_acted(record) for record in done if _explains(record, event)]
         grown = event.grown((*earlier, *news, *acted), at)
         if grown is not event:
             self._put(grown)
@@ -327,11 +335,12 @@ def _last_step(record: ActionRecord) -> float:
 def _explains(record: ActionRecord, event: CloseEvent) -> bool:
     """Whether this action was under way, or just over, when the end was first seen, and was aimed at it."""
     target = record.target
+    if record.by_dispatch and record.outcome is Outcome.UNKNOWN:
+        # The helper did not answer. If the agent does it when it wakes, it says for whom.
+        return False
     return (
-        record.sent
-        and record.action is not Action.DISPATCH_AGENT
+        record.action is not Action.DISPATCH_AGENT
         and record.action not in INSIDE
-        and target.room_sid == event.room_sid
         and target.participant_sid in ("", event.participant_sid)
         and record.at - CLOCKS_S <= event.seen <= _last_step(record) + RELEVANT_S
     )
