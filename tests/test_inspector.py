@@ -232,6 +232,18 @@ async def test_what_an_agent_refuses_or_leaves_unanswered_is_raised(monkeypatch:
         assert inspection.view.speaks is None
 
 
+async def test_who_looks_no_longer_does_not_wait_for_an_answer_and_does_not_say_that_there_was_none() -> None:
+    played = Played()
+    async with looking(played) as inspection:
+        await played.stands(Health.ANSWERING)
+        played.session_answers = False
+        switching = asyncio.create_task(inspection.set_audio(speaks=False))
+        await eventually(lambda: "update_io" in played.asked)
+        inspection.close()
+        with pytest.raises(AgentNotAnsweringError, match="looked into no longer before it answered"):
+            await switching
+
+
 async def test_words_that_stand_in_the_conversation_are_proof_enough() -> None:
     played = Played()
     async with looking(played) as inspection:

@@ -203,7 +203,7 @@ class Watch:
         if record.sent and record.action in ENDS_ROOM:
             self._ended_here.add(record.target.room_sid)
         self._grown(self._book.absorb_record(record))
-        if record.outcome is not Outcome.RUNNING:
+        if record.outcome is not Outcome.RUNNING and (record.sent or record.outcome is not Outcome.STOPPED):
             self._poller.wake(record.target.room_sid)
 
     def keep(self, seconds: float) -> None:

@@ -244,7 +244,9 @@ class Inspection:
             await asyncio.wait(proofs, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._awaited[request.request_id]
-        if answer.done() and not answer.cancelled():
+        if answer.cancelled():
+            raise AgentNotAnsweringError("its session was looked into no longer before it answered")
+        if answer.done():
             if answer.result().error:
                 raise AgentRefusedError(f"the agent says: {safe_text(answer.result().error)}")
         elif other_proof is None or not other_proof.done():

@@ -11,7 +11,7 @@ from tui.model.text import Name
 
 
 class Action(StrEnum):
-    """The remedy, what is done inside a session, the six actions, weakest first, and the repair of a ghost room."""
+    """The remedy, what is done inside a session, the five actions, weakest first, and the repair of a ghost room."""
 
     DISPATCH_AGENT = "dispatch agent"
     INSPECT_SESSION = "inspect session"
@@ -29,6 +29,8 @@ class Action(StrEnum):
 
 
 ENDS_ROOM = frozenset({Action.DELETE_ROOM, Action.TEAR_DOWN, Action.REPAIR_ROOM})
+ROOM_ACTIONS = ENDS_ROOM | {Action.DISPATCH_AGENT}
+"""Actions on a room; all others are on one participant."""
 
 INSIDE = frozenset(
     {
@@ -162,7 +164,7 @@ class BatchRecord:
         # Those of earlier runs have negative ids; nothing more will come of them.
         if counts[Outcome.RUNNING] or (counts.total() < self.batch.size and self.records[-1].id > 0):
             return Outcome.RUNNING
-        return next(outcome for outcome in _WORST_FIRST if counts[outcome])
+        return next(outcome for outcome in WORST_OUTCOMES_FIRST if counts[outcome])
 
     @property
     def ended_at(self) -> float:
@@ -175,12 +177,14 @@ class BatchRecord:
         return BatchRecord(self.batch, tuple({**known, **records}.values()))
 
 
-_WORST_FIRST = (
+WORST_OUTCOMES_FIRST = (
     Outcome.UNKNOWN,
     Outcome.CAME_BACK,
     Outcome.FAILED,
     Outcome.REFUSED,
     Outcome.UNSUPPORTED,
+    Outcome.RUNNING,
     Outcome.STOPPED,
     Outcome.CONFIRMED,
 )
+"""Outcomes, those first that ask most for a look."""

@@ -15,7 +15,7 @@ from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.control.plan import Plan
-from tui.model.action import Action
+from tui.model.action import Action, Target
 from tui.model.phrases import SIGN_GLYPHS, SIGN_MEANINGS, SIGN_NAMES, SIGN_TONES, Tone, span
 from tui.model.signs import WORST_FIRST
 from tui.model.snapshot import Snapshot
@@ -68,21 +68,8 @@ class ConfirmDialog(Confirmation[Action | None]):
         dialog.border_title = Content(self.plan.title)
         self.query_one("#cancel").focus()
 
-    def _gone(self) -> str:
-        target = self.plan.target
-        room = self._snapshot.rooms.get(target.room_sid)
-        if room is None:
-            return "This room is gone."
-        if (
-            target.participant_sid
-            and room.participants is not None
-            and room.participant(target.participant_sid) is None
-        ):
-            return "This participant is gone."
-        return ""
-
     def _checked(self) -> Content:
-        gone = self._gone()
+        gone = gone_words(self.plan.target, self._snapshot)
         for button in self.query("#confirm, .offer").results(Button):
             button.disabled = bool(gone)
         checked = self.plan.checked_at
@@ -115,6 +102,16 @@ class ConfirmDialog(Confirmation[Action | None]):
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.dismiss(self.plan.action if event.button.id == "confirm" else _offered(event.button))
+
+
+def gone_words(target: Target, snapshot: Snapshot) -> str:
+    """That the target is gone from the picture; empty if it isn't, or if nobody knows."""
+    room = snapshot.rooms.get(target.room_sid)
+    if room is None:
+        return "This room is gone."
+    if target.participant_sid and room.participants is not None and room.participant(target.participant_sid) is None:
+        return "This participant is gone."
+    return ""
 
 
 class SayDialog(ModalScreen[str | None]):

@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-from tui.model.action import Action, ActionRecord, BatchRecord, Outcome
+from tui.model.action import ROOM_ACTIONS, Action, ActionRecord, BatchRecord, Outcome
 from tui.model.causes import Cause
 from tui.model.close_phrases import CAUSE_WORDS
 from tui.model.closes import CloseEvent
@@ -474,6 +474,10 @@ class MainScreen(PanesScreen):
         room, participant = self._selected()
         if room is None:
             self._say("Select a room or a participant first: " + BY_ID["next_pane"].key_words + " goes to the panes.")
+            return
+        if pane == "participants" and participant is None and room.participants and action not in ROOM_ACTIONS:
+            # Of the others it would be the room's only agent, whose row may be another one's by now.
+            self._say("The selected participant is gone: select the one that is meant.")
             return
         self._asking.ask(action, room, participant.sid if participant is not None else None)
 

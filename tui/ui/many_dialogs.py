@@ -15,11 +15,11 @@ from textual.widgets import Button, Input, Static
 
 from tui.control.plan import Plan
 from tui.control.plan_many import ManyPlan
-from tui.model.action import ActionRecord, BatchRecord, Outcome, Target
+from tui.model.action import WORST_OUTCOMES_FIRST, ActionRecord, BatchRecord, Outcome, Target
 from tui.model.phrases import Tone, batch_words, count, outcome_words, span
 from tui.model.snapshot import Snapshot
 from tui.ui.confirmation import Confirmation
-from tui.ui.dialogs import DetailDialog, StoryDialog, lines_page, story_page
+from tui.ui.dialogs import DetailDialog, StoryDialog, gone_words, lines_page, story_page
 from tui.ui.live_table import Cell, Column, LiveTable
 from tui.ui.rows import OUTCOME_GLYPHS, OUTCOME_TONES, marked_name, target_words
 from tui.ui.tones import toned
@@ -91,7 +91,7 @@ class ConfirmManyDialog(Confirmation[bool]):
 
     def _checked(self) -> Content:
         plans = self.many.plans
-        gone = sum(1 for plan in plans if not _is_there(plan.target, self._snapshot))
+        gone = sum(1 for plan in plans if gone_words(plan.target, self._snapshot))
         times = [plan.checked_at for plan in plans]
         parts: list[tuple[str, Tone]] = []
         if None in times:
@@ -196,29 +196,8 @@ def summary(record: BatchRecord) -> str:
     return "\n".join(lines)
 
 
-def _is_there(target: Target, snapshot: Snapshot) -> bool:
-    room = snapshot.rooms.get(target.room_sid)
-    if room is None:
-        return False
-    return (
-        not target.participant_sid or room.participants is None or room.participant(target.participant_sid) is not None
-    )
-
-
-_ORDER = (
-    Outcome.UNKNOWN,
-    Outcome.CAME_BACK,
-    Outcome.FAILED,
-    Outcome.REFUSED,
-    Outcome.UNSUPPORTED,
-    Outcome.RUNNING,
-    Outcome.STOPPED,
-    Outcome.CONFIRMED,
-)
-
-
 def _by_outcome(record: ActionRecord) -> tuple[int, int]:
-    return _ORDER.index(record.outcome), record.id
+    return WORST_OUTCOMES_FIRST.index(record.outcome), record.id
 
 
 def _plan_key(plan: Plan) -> str:

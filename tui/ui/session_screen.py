@@ -207,7 +207,7 @@ class SessionScreen(PanesScreen):
 
     def action_refresh_now(self) -> None:
         """Poll now, this room first."""
-        self.app.wake(self._room.sid)
+        self.app.wake(self._room.sid, insist=True)
 
     def action_copy(self, sid: bool) -> None:  # noqa: FBT001 - an action's argument
         """Copy the entry that is selected, or the agent's SID."""
