@@ -180,7 +180,7 @@ async def test_a_participant_who_rejoined_is_another_participant() -> None:
         await shown.show(snapshot(again, number=2))
         assert shown.main.participants.selected is None
         await shown.press("K")
-        assert "Select the participant to kick." in shown.text
+        assert "The selected participant is gone" in shown.text
 
 
 async def test_participants_of_another_room_do_not_inherit_the_selection() -> None:

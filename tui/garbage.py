@@ -31,7 +31,7 @@ SHARE = 1 / 200
 """Of the time, for collections."""
 LEAST_S = 5.0
 """Between two collections, however short they are."""
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 """How long a collection that is due waits for a calm moment."""
 
 

@@ -3,7 +3,7 @@ answered in between."""
 
 from __future__ import annotations
 
-CHANGED = 16
+CHANGED = 8
 """Rooms in a slice that have changed, and have to be worked out anew."""
 GLANCES = 64
 """To work one out takes about as long as so many glances at rooms that have not changed."""

@@ -380,7 +380,10 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
 
     def _resize(self) -> None:
         self._layout = lay_out(self._columns, self.scrollable_content_region.width - self._gutter)
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
+        size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
+        # Not set as the reactive that it is: a layout of the whole screen is due only if the scrollbar comes or goes.
+        self.set_reactive(LiveTable.virtual_size, size)
+        self._scroll_update(size)
 
     def on_resize(self) -> None:
         """Lay the columns out anew, and keep the selection in view."""
