@@ -59,10 +59,19 @@ while gone() is not None:
     assert len(others) < 10, "what was set aside as part of a cycle is looked at again some day"
 assert len(others) > 1, "it was set aside"
 
+def collections():
+    return gc.get_stats()[2]["collections"]
+
 tui.garbage.PATIENCE_S = 0.0
-before = gc.get_stats()[2]["collections"]
+before = collections()
 took(calm=False)
-assert gc.get_stats()[2]["collections"] == before + 1, "who types for long does not keep it waiting for ever"
+assert collections() == before, "who types is not held up by one that is likely to take long again"
+tui.garbage.LONG_PATIENCE_S = 0.0
+took(calm=False)
+assert collections() == before + 1, "but does not keep it waiting for ever"
+tui.garbage.LONG_PATIENCE_S = 1e9
+took(calm=False)
+assert collections() == before + 2, "nor a short one"
 """
 
 

@@ -31,8 +31,10 @@ SHARE = 1 / 200
 """Of the time, for collections."""
 LEAST_S = 5.0
 """Between two collections, however short they are."""
-PATIENCE_S = 120.0
-"""How long a collection that is due waits for a calm moment."""
+PATIENCE_S = 20.0
+"""How long a collection that is due waits for a calm moment …"""
+LONG_PATIENCE_S = 120.0
+"""… and one that is likely to take long."""
 
 
 def hold_collections_back() -> None:
@@ -47,6 +49,8 @@ class Collector:
         self._left = 0
         """objects set aside when everything had been looked at; 0 before anything took long"""
         self._everything = False
+        self._is_long = False
+        """whether the next one is likely to take long"""
         self._due_at = 0.0
 
     def begin(self) -> None:
@@ -59,7 +63,8 @@ class Collector:
     def collect(self, *, calm: bool) -> None:
         """Collect, if it is due and the moment is `calm` or the wait was long. To be called every second or so."""
         now = time.monotonic()
-        if now < self._due_at + (0.0 if calm else PATIENCE_S):
+        patience = 0.0 if calm else LONG_PATIENCE_S if self._is_long else PATIENCE_S
+        if now < self._due_at + patience:
             return
         if self._everything:
             gc.unfreeze()
@@ -72,4 +77,5 @@ class Collector:
             if self._everything or not self._left:
                 self._left = aside
             self._everything = aside > GROWN * self._left
+        self._is_long = self._everything or took > LONG_S
         self._due_at = now + max(LEAST_S, took / SHARE)
