@@ -9,7 +9,7 @@ from tui.model.snapshot import Snapshot
 from tui.model.text import Name
 
 NOW = 1_800_000_000.0
-"""The present moment in every test that needs one."""
+"""The present moment of these rooms and their people."""
 
 
 def person(identity: str = "ann", *, joined: float = 60.0, sid: str = "", **more: Any) -> Participant:

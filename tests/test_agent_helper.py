@@ -3,8 +3,6 @@
 import asyncio
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -270,11 +268,3 @@ def test_supervising_what_is_no_job_is_logged_and_not_raised(caplog: pytest.LogC
     caplog.set_level(logging.ERROR, logger="lk_tui.agent")
     supervise(cast(JobContext, object()), cast(AgentSession[Any], object()))
     assert "can't supervise" in caplog.text
-
-
-def test_importing_the_helper_brings_neither_textual_nor_the_rest_of_lk_tui() -> None:
-    code = "import sys, tui.agent; print('\\n'.join(sys.modules))"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert [name for name in modules if name.split(".")[0] in ("textual", "rich")] == []
-    assert sorted(name for name in modules if name.split(".")[0] == "tui") == ["tui", "tui.agent"]
-    assert [name for name in modules if name.startswith("livekit.agents")] == []

@@ -36,11 +36,12 @@ def packages(modules: set[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def test_the_helper_imports_nothing_else_of_lk_tui_and_nothing_but_livekit(tmp_path: Path) -> None:
+def test_the_helper_imports_nothing_else_of_lk_tui_and_no_screen(tmp_path: Path) -> None:
     modules = modules_after("import tui.agent", tmp_path)
     assert {each for each in modules if each.partition(".")[0] == "tui"} == {"tui", "tui.agent"}
     assert not packages(modules) & {"textual", "rich", "click", "yaml", "dotenv", "platformdirs"}
     assert "aiohttp.web" not in modules
+    assert not [each for each in modules if each.startswith("livekit.agents")]
 
 
 @pytest.mark.parametrize(

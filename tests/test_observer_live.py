@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from livekit import api, rtc
 
 from tests.lab.people import LabPerson, join
 from tests.lab.server import LabServer
-from tests.lab.waiting import eventually
+from tests.lab.waiting import come_true, eventually
 from tests.lab.worker import LabWorker
 from tui.gateway.client import Gateway
 from tui.gateway.observer import OPENS_NO_ROOM, Observers
@@ -26,12 +26,6 @@ from tui.model.room import OBSERVER_PREFIX, Room
 from tui.model.secret import Secret
 from tui.model.text import Name
 from tui.observer import SESSION_TOPIC
-
-
-async def come_true(check: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is; other processes take part in it, on a machine that may be busy."""
-    found: bool = await eventually(check, 60.0)
-    assert found
 
 
 class Observing:

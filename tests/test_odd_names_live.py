@@ -15,7 +15,7 @@ from tests.dashboard import Dashboard, on_server
 from tests.hostile import NAMES, NASTIEST
 from tests.lab.people import LabPerson, join
 from tests.lab.server import LabServer
-from tests.lab.waiting import eventually
+from tests.lab.waiting import come_true, eventually
 from tests.lab.wire import Wire
 from tui.model.action import Outcome
 from tui.model.text import Name
@@ -193,5 +193,4 @@ async def are_left(read: Callable[[], Awaitable[dict[str, str]]], wanted: dict[s
         assert found == wanted, {"too many": found.keys() - wanted.keys(), "missing": wanted.keys() - found.keys()}
         return True
 
-    they_are: bool = await eventually(so)
-    assert they_are
+    await come_true(so)

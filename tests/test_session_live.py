@@ -18,7 +18,7 @@ from livekit.protocol import room as room_pb
 
 from tests.lab.people import LabPerson, join
 from tests.lab.server import LabServer
-from tests.lab.waiting import eventually
+from tests.lab.waiting import come_true, eventually
 from tests.lab.worker import LabWorker
 from tui.config import Sources
 from tui.control.control import Control
@@ -112,8 +112,7 @@ class Call:
         async def look() -> bool:
             return not await self.hidden()
 
-        found: bool = await eventually(look)
-        assert found
+        await come_true(look)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from livekit import api
 from tests.dashboard import Dashboard, on_server
 from tests.lab.people import LabPerson, join
 from tests.lab.server import LabServer
-from tests.lab.waiting import eventually
+from tests.lab.waiting import come_true
 from tests.lab.worker import LabWorker
 from tui.model.action import Action, Outcome
 from tui.ui.dialogs import SayDialog
@@ -65,8 +65,7 @@ async def test_a_conversation_is_read_as_it_happens_and_left_without_a_trace(
         async def left() -> bool:
             return await hidden(livekit, room_name) == 0
 
-        gone: bool = await eventually(left)
-        assert gone
+        await come_true(left)
 
 
 async def test_closing_the_session_from_inside_is_seen_there(

@@ -1,4 +1,4 @@
-"""Where the connection and the thresholds come from."""
+"""Where the connection comes from."""
 
 from __future__ import annotations
 
@@ -504,6 +504,3 @@ def test_a_home_that_is_the_root_is_not_abbreviated(machine: Machine) -> None:
     path = machine.dotenv(variables("a"))
     found = resolve(env_file=path, environ={}, cwd=machine.cwd, home=Path("/"))
     assert found.source == str(path)
-
-
-# Thresholds and the rest

@@ -147,9 +147,10 @@ async def test_a_program_without_its_terminal_does_not_spin_before_it_ends(tmp_p
         before = cpu_seconds(pid)
         terminal.hang_up()
         spent = before
-        while lives(pid):
-            spent = _spent(pid) or spent
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(30):
+            while lives(pid):
+                spent = _spent(pid) or spent
+                await asyncio.sleep(0.02)
         assert spent - before < 1.5, "seconds of CPU"
 
 

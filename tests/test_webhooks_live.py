@@ -12,7 +12,7 @@ from livekit.protocol import room as room_pb
 
 from tests.lab.people import join
 from tests.lab.server import LabServer, free_port
-from tests.lab.waiting import eventually
+from tests.lab.waiting import come_true, eventually
 from tests.lab.worker import LabWorker
 from tui.gateway.webhooks import WebhookListener
 from tui.model.evidence import Evidence, Fact, Sighting, Source
@@ -123,8 +123,7 @@ async def test_a_kicked_agent_is_gone_with_the_reason_and_what_it_published_last
             async def is_open() -> bool:
                 return (await livekit.room.get_participant(who)).attributes.get("lk-tui.session") == "open"
 
-            opened: bool = await eventually(is_open)
-            assert opened
+            await come_true(is_open)
             await livekit.room.remove_participant(who)
         gone, told = await hook.agent_left()
         assert hook.evidence(Fact.PERSON_LEFT) == []
@@ -143,8 +142,7 @@ async def test_an_agent_that_shuts_its_job_down_leaves_with_its_last_words(hooke
                 await hooked.say(hook.room, "shutdown", "goodbye said")
             return bool(hook.evidence(Fact.AGENT_LEFT))
 
-        gone: bool = await eventually(asked_and_gone, 60.0)
-        assert gone
+        await come_true(asked_and_gone)
         _, told = await hook.agent_left()
     assert {(piece.source, piece.fact): piece.reason for piece in told} == {
         (Source.WEBHOOK, Fact.AGENT_LEFT): "CLIENT_INITIATED",

@@ -66,10 +66,6 @@ class Scene:
         self.sid = ""
         self.agent_sid = ""
 
-    @property
-    def helped(self) -> bool:
-        return self.worker.helper
-
     async def say(self, method: str, payload: str = "") -> None:
         """Have the agent's own code act, by one of the methods of `tests/lab/agent_main.py`."""
         request = room_pb.PerformRpcRequest(

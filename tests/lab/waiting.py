@@ -40,6 +40,11 @@ async def eventually(
         pytest.fail(f"Not true within {timeout:g} s: {_name(check)}; last: {last}")
 
 
+async def come_true(check: Callable[[], Awaitable[bool]], timeout: float = 60.0) -> None:  # noqa: ASYNC109 -- as above
+    """Wait until `check` is true. Other processes take part in it, on a machine that may be busy."""
+    _: bool = await eventually(check, timeout)
+
+
 def _name(check: Callable[..., object]) -> str:
     name = getattr(check, "__qualname__", repr(check))
     code = getattr(check, "__code__", None)
