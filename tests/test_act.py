@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -14,9 +14,10 @@ import pytest
 from livekit import api
 
 from tests.build import NOW, room
+from tests.command import completed
 from tests.dashboard import served
 from tests.lab.people import LabPerson, join
-from tests.lab.server import LabServer, free_port
+from tests.lab.server import LabServer
 from tests.lab.worker import LabWorker
 from tests.terminal import CTRL_C, ENTER, LK_TUI, Terminal, clean_environment
 from tui.control.plan_many import plan_many
@@ -42,32 +43,15 @@ class Shell:
         self.home = home
         self._people = people
         (home / "config.toml").write_text("[patience]\nwatch_name_s = 1\n[thresholds]\nalone_s = 1\n")
-        self.environment = clean_environment(
-            home,
-            LIVEKIT_URL=server.url,
-            LIVEKIT_API_KEY=server.api_key,
-            LIVEKIT_API_SECRET=server.api_secret,
-        )
+        self.environment = clean_environment(home, **server.variables)
 
     async def run(self, *words: str, **environment: str) -> tuple[int, str, str]:
         """Exit code, standard output and standard error; standard input is no terminal."""
-        process = await asyncio.create_subprocess_exec(
-            LK_TUI,
-            *words,
-            "--config",
-            str(self.home / "config.toml"),
-            "--history",
-            str(self.home / "history.db"),
-            env={**self.environment, **environment},
-            cwd=self.home,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        assert self.server.api_secret.encode() not in out + err
-        return process.returncode, out.decode(), err.decode()
+        argv = [LK_TUI, *words, "--config", str(self.home / "config.toml")]
+        argv += ["--history", str(self.home / "history.db")]
+        done = await completed(argv, {**self.environment, **environment}, self.home)
+        assert self.server.api_secret.encode() not in done.stdout + done.stderr
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     async def json(self, *words: str) -> tuple[int, Mapping[str, Any]]:
         code, out, err = await self.run(*words, "--json")
@@ -268,7 +252,11 @@ async def test_a_key_that_is_refused_and_a_server_that_is_not_there_have_codes_o
     code, _, err = await shell.run("delete", "--all", "--yes", LIVEKIT_API_SECRET="another" * 6)
     assert code == 3
     assert "refuses the API key or its secret" in err
-    code, _, err = await shell.run("delete", "--all", "--yes", LIVEKIT_URL=f"http://127.0.0.1:{free_port()}")
+    with socket.socket() as taken:
+        # Bound and not listening: nobody's server may get the port meanwhile, and lose its rooms.
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        code, _, err = await shell.run("delete", "--all", "--yes", LIVEKIT_URL=url)
     assert code == 4
     assert "Traceback" not in err
 

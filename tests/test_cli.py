@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -15,12 +13,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from tests.command import completed
 from tests.lab.server import LabServer
 from tests.terminal import INTO_ALTERNATE_SCREEN, LK_TUI, OUT_OF_ALTERNATE_SCREEN, Terminal, clean_environment
 from tui import __version__
-
-LIMIT_S = 30.0
-"""How long a command may take on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -34,32 +30,8 @@ class Ended:
 
 async def run(home: Path, *words: str, program: str = LK_TUI, **variables: str) -> Ended:
     """Run `lk-tui` with these words, and these variables in an otherwise clean environment; there is no terminal."""
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *words,
-        cwd=home,
-        env=clean_environment(home, **variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return Ended(process.returncode or 0, out.decode(), err.decode())
-
-
-def variables_for(server: LabServer) -> dict[str, str]:
-    """The three that name this server."""
-    return {
-        "LIVEKIT_URL": server.ws_url,
-        "LIVEKIT_API_KEY": server.api_key,
-        "LIVEKIT_API_SECRET": server.api_secret,
-    }
+    done = await completed([program, *words], clean_environment(home, **variables), home)
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @asynccontextmanager
@@ -73,18 +45,18 @@ async def a_web_page() -> AsyncIterator[str]:
     application.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(application)
     await runner.setup()
-    with listening() as listener:
+    with bound() as listener:
         await web.SockSite(runner, listener).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         await runner.cleanup()
 
 
 @contextmanager
-def listening() -> Iterator[socket.socket]:
-    """A socket on a free port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        yield listener
+def bound() -> Iterator[socket.socket]:
+    """A socket that has a port, and does not listen yet."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken
 
 
 TROUBLES = {
@@ -101,7 +73,7 @@ TROUBLES = {
 @asynccontextmanager
 async def in_trouble(trouble: str, server: LabServer) -> AsyncIterator[Mapping[str, str]]:
     """The three variables that lead into this trouble."""
-    good = variables_for(server)
+    good = server.variables
     match trouble:
         case "wrong key":
             yield {**good, "LIVEKIT_API_KEY": "APInobody"}
@@ -112,9 +84,9 @@ async def in_trouble(trouble: str, server: LabServer) -> AsyncIterator[Mapping[s
         case "no such host":
             yield {**good, "LIVEKIT_URL": "wss://nowhere.invalid"}
         case "nothing there":
-            with listening() as bound:
+            with bound() as taken:
                 # Bound but not listening: nobody else takes the port meanwhile, and connections are refused.
-                yield {**good, "LIVEKIT_URL": f"ws://127.0.0.1:{bound.getsockname()[1]}"}
+                yield {**good, "LIVEKIT_URL": f"ws://127.0.0.1:{taken.getsockname()[1]}"}
         case "no TLS there":
             yield {**good, "LIVEKIT_URL": server.ws_url.replace("ws:", "wss:")}
         case "a web page":
@@ -249,6 +221,6 @@ async def test_help_and_version_need_no_server(tmp_path: Path) -> None:
 async def test_the_module_is_the_same_command(lab_server: LabServer, tmp_path: Path) -> None:
     version = await run(tmp_path, "-m", "tui", "--version", program=sys.executable)
     assert (version.code, version.out) == (0, f"lk-tui, version {__version__}\n")
-    ended = await run(tmp_path, "-m", "tui", "rooms", program=sys.executable, **variables_for(lab_server))
+    ended = await run(tmp_path, "-m", "tui", "rooms", program=sys.executable, **lab_server.variables)
     assert (ended.code, ended.err) == (0, "")
     assert re.match(r"\d+ rooms?, ", ended.out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import stat
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import completed
 from tests.lab.faults import BROKEN, HTML, answering, clock_ahead, never_answered, refused, reset_in_body
 from tests.lab.people import join
 from tests.lab.proxy import Answer, Exchange, Fault, FaultProxy, no_fault
@@ -133,24 +133,12 @@ async def test_a_first_poll_that_fails_ends_with_words_and_a_code(
     fault, words = SAID[name]
     async with FaultProxy(lab_server.url) as proxy:
         proxy.fault = fault
-        environment = {
-            "LIVEKIT_URL": proxy.url,
-            "LIVEKIT_API_KEY": LabServer.api_key,
-            "LIVEKIT_API_SECRET": LabServer.api_secret,
-        }
-        process = await asyncio.create_subprocess_exec(
-            LK_TUI,
-            "rooms",
-            env=clean_environment(tmp_path, **environment),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-    assert process.returncode == code
-    assert words in err.decode()
-    assert err.count(b"\n") == 1
-    assert_keeps_secrets(out + err)
+        environment = clean_environment(tmp_path, **{**lab_server.variables, "LIVEKIT_URL": proxy.url})
+        done = await completed([LK_TUI, "rooms"], environment, tmp_path)
+    assert done.returncode == code
+    assert words in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+    assert_keeps_secrets(done.stdout + done.stderr)
 
 
 def assert_keeps_secrets(data: bytes) -> None:

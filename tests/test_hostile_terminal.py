@@ -6,16 +6,15 @@ key right behind it would be Alt.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from livekit import api
 
+from tests.command import completed
 from tests.hostile import HOSTILE
 from tests.hostile_server import served
 from tests.lab.people import LabPerson, join
@@ -209,8 +208,8 @@ async def look_at_everything(terminal: Terminal, rooms: int) -> None:
 
 async def closes(environment: dict[str, str], *options: str) -> str:
     """What is printed of the history."""
-    command = [LK_TUI, "closes", *options]
-    done = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, check=True)
+    done = await completed([LK_TUI, "closes", *options], environment, Path(environment["HOME"]))
+    assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 
 
@@ -294,12 +293,7 @@ async def test_all_that_is_said_in_a_session_is_shown_and_the_terminal_is_sent_n
                         attributes={"lk.agent.name": HARMFUL, HARMFUL: HARMFUL},
                     )
                 )
-                environment = clean_environment(
-                    tmp_path,
-                    LIVEKIT_URL=lab_server.ws_url,
-                    LIVEKIT_API_KEY=lab_server.api_key,
-                    LIVEKIT_API_SECRET=lab_server.api_secret,
-                )
+                environment = clean_environment(tmp_path, **lab_server.variables)
                 command = [LK_TUI, "--interval", "0.5", "--observe", "0"]
                 async with Terminal(command, environment=environment, cwd=tmp_path, columns=120, rows=50) as terminal:
                     await look_into_its_session(terminal, person)

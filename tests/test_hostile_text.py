@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.command import completed
 from tests.hostile import HOSTILE, NAMES
 from tests.hostile_server import served
 from tests.terminal import LK_TUI
@@ -25,9 +24,7 @@ def assert_only_text(written: bytes) -> None:
 
 async def run(environment: dict[str, str], *arguments: str) -> bytes:
     """What a one-shot command prints."""
-    done = await asyncio.to_thread(
-        subprocess.run, [LK_TUI, *arguments], env=environment, capture_output=True, check=False, timeout=60
-    )
+    done = await completed([LK_TUI, *arguments], environment, Path(environment["HOME"]))
     assert_only_text(done.stderr)
     assert done.returncode == 0, done.stderr
     return done.stdout

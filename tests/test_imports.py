@@ -79,14 +79,7 @@ def test_lk_tui_rooms_runs_without_textual(lab_server: LabServer, tmp_path: Path
 from tui.cli import cli
 cli(prog_name="lk-tui", standalone_mode=False)
 """
-    modules = modules_after(
-        code,
-        tmp_path,
-        "rooms",
-        LIVEKIT_URL=lab_server.url,
-        LIVEKIT_API_KEY=lab_server.api_key,
-        LIVEKIT_API_SECRET=lab_server.api_secret,
-    )
+    modules = modules_after(code, tmp_path, "rooms", **lab_server.variables)
     assert "tui.oneshot.rooms" in modules
     assert not packages(modules) & {"textual", "rich"}
     assert "livekit.rtc" not in modules

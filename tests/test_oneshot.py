@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import pytest
 from livekit import api
 
 from tests.build import NOW, agent, dispatch, person, room, snapshot
+from tests.command import LIMIT_S, completed
 from tests.lab.people import join
 from tests.lab.server import LabServer
 from tests.lab.waiting import eventually
@@ -78,30 +78,10 @@ def assert_document_kept(document: Mapping[str, Any]) -> None:
 
 async def lk_tui_rooms(server: LabServer, home: Path, *options: str, **variables: str) -> str:
     """What `lk-tui rooms` prints; it must end with 0 and complain about nothing."""
-    process = await asyncio.create_subprocess_exec(
-        LK_TUI,
-        "rooms",
-        *options,
-        cwd=home,
-        env=settings(server, home, **variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert (process.returncode, err) == (0, b""), err.decode()
-    return out.decode(variables.get("PYTHONIOENCODING", "utf-8"))
-
-
-def settings(server: LabServer, home: Path, **more: str) -> dict[str, str]:
-    """An environment that names this server."""
-    return clean_environment(
-        home,
-        LIVEKIT_URL=server.ws_url,
-        LIVEKIT_API_KEY=server.api_key,
-        LIVEKIT_API_SECRET=server.api_secret,
-        **more,
-    )
+    environment = clean_environment(home, **server.variables, **variables)
+    done = await completed([LK_TUI, "rooms", *options], environment, home)
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
+    return done.stdout.decode(variables.get("PYTHONIOENCODING", "utf-8"))
 
 
 # On the real server
@@ -197,18 +177,23 @@ async def test_a_server_without_rooms_is_a_picture_too(own_server: LabServer, tm
     assert abs(datetime.now(UTC) - datetime.fromisoformat(document["at"])) < timedelta(minutes=1)
 
 
-async def test_a_reader_that_went_away_is_no_failure_worth_words(lab_server: LabServer, tmp_path: Path) -> None:
+def test_a_reader_that_went_away_is_no_failure_worth_words(lab_server: LabServer, tmp_path: Path) -> None:
+    environment = clean_environment(tmp_path, **lab_server.variables)
     read, write = os.pipe()
     os.close(read)
     try:
-        process = await asyncio.create_subprocess_exec(
-            LK_TUI, "rooms", cwd=tmp_path, env=settings(lab_server, tmp_path), stdout=write, stderr=subprocess.PIPE
+        done = subprocess.run(
+            [LK_TUI, "rooms"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=LIMIT_S,
         )
     finally:
         os.close(write)
-    _, err = await process.communicate()
-    assert err == b""
-    assert process.returncode == 1
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 async def test_an_output_that_is_not_unicode_gets_escapes(

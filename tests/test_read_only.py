@@ -3,8 +3,6 @@ come from the registry and from the command line itself, so that none can be for
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.command import completed
 from tests.dashboard import Dashboard, dashboard, open_room, small_world
 from tests.lab.wire import Wire
 from tests.terminal import LK_TUI, clean_environment
@@ -160,8 +159,7 @@ async def run(command: click.Command, environment: dict[str, str]) -> int:
     flags = {"everything": "--all", "yes": "--yes"}
     given = [flags[param.name] for param in command.params if param.name in flags]
     argv = [LK_TUI, str(command.name), *given]
-    ended = await asyncio.to_thread(subprocess.run, argv, env=environment, capture_output=True, check=False, timeout=60)
-    return ended.returncode
+    return (await completed(argv, environment, Path(environment["HOME"]))).returncode
 
 
 ONE_SHOTS = {name: command for name, command in cli.commands.items() if name != "demo"}

@@ -44,13 +44,7 @@ OPERATOR = "mira"
 
 def environment(server: LabServer, home: Path, **more: str) -> dict[str, str]:
     """What a person has set to reach the server."""
-    return clean_environment(
-        home,
-        LIVEKIT_URL=server.ws_url,
-        LIVEKIT_API_KEY=server.api_key,
-        LIVEKIT_API_SECRET=server.api_secret,
-        **more,
-    )
+    return clean_environment(home, **server.variables, **more)
 
 
 @asynccontextmanager

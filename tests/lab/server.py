@@ -135,6 +135,15 @@ class LabServer:
         """The same address as participants and workers dial it."""
         return f"ws://127.0.0.1:{self._port}"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a person sets in their environment to reach it."""
+        return {
+            "LIVEKIT_URL": self.ws_url,
+            "LIVEKIT_API_KEY": self.api_key,
+            "LIVEKIT_API_SECRET": self.api_secret,
+        }
+
     def start(self) -> None:
         """Start and wait until it answers HTTP. After `stop()` it comes back on the same port, with no rooms."""
         binary = server_binary()
