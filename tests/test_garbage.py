@@ -62,7 +62,7 @@ assert len(others) > 1, "it was set aside"
 def collections():
     return gc.get_stats()[2]["collections"]
 
-tui.garbage.PATIENCE_S = 0.0
+tui.garbage.PATIENCE_S, tui.garbage.HOLDS_UP_S = 0.0, LONG_S
 before = collections()
 took(calm=False)
 assert collections() == before, "who types is not held up by one that is likely to take long again"

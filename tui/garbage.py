@@ -33,8 +33,10 @@ LEAST_S = 5.0
 """Between two collections, however short they are."""
 PATIENCE_S = 20.0
 """How long a collection that is due waits for a calm moment …"""
+HOLDS_UP_S = 0.4
+"""A collection that is likely to take more CPU time would hold up whoever types …"""
 LONG_PATIENCE_S = 120.0
-"""… and one that is likely to take long."""
+"""… and waits for so long."""
 
 
 def hold_collections_back() -> None:
@@ -49,8 +51,10 @@ class Collector:
         self._left = 0
         """objects set aside when everything had been looked at; 0 before anything took long"""
         self._everything = False
-        self._is_long = False
-        """whether the next one is likely to take long"""
+        self._whole_s = 0.0
+        """what it took to look at everything, the last time"""
+        self._next_s = 0.0
+        """what the next one is likely to take"""
         self._due_at = 0.0
 
     def begin(self) -> None:
@@ -63,7 +67,7 @@ class Collector:
     def collect(self, *, calm: bool) -> None:
         """Collect, if it is due and the moment is `calm` or the wait was long. To be called every second or so."""
         now = time.monotonic()
-        patience = 0.0 if calm else LONG_PATIENCE_S if self._is_long else PATIENCE_S
+        patience = 0.0 if calm else LONG_PATIENCE_S if self._next_s > HOLDS_UP_S else PATIENCE_S
         if now < self._due_at + patience:
             return
         if self._everything:
@@ -75,7 +79,7 @@ class Collector:
             gc.freeze()
             aside = gc.get_freeze_count()
             if self._everything or not self._left:
-                self._left = aside
+                self._left, self._whole_s = aside, took
             self._everything = aside > GROWN * self._left
-        self._is_long = self._everything or took > LONG_S
+        self._next_s = self._whole_s if self._everything else took
         self._due_at = now + max(LEAST_S, took / SHARE)
