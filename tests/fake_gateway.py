@@ -4,16 +4,19 @@ Everything that the real server can show is tested against the real server inste
 """
 
 import asyncio
+import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
 from livekit.protocol import models as models_pb
 
 from tests.virtual_time import seconds
+from tui.gateway.errors import UnreachableError
 from tui.gateway.poller import Poller
 from tui.model.room import AgentFacts, Dispatch, Job, Kind, Participant, ParticipantState
 from tui.model.snapshot import Snapshot
@@ -37,6 +40,9 @@ class Call(NamedTuple):
     method: str
     room: str
     at: float
+
+
+REFUSED = UnreachableError("refused: is livekit-server running there?")
 
 
 class FakeGateway:
@@ -150,3 +156,34 @@ def agent(identity: str, state: str = "listening") -> Participant:
 def dispatch_of(identity: str) -> Dispatch:
     """The dispatch that brought this agent."""
     return Dispatch(f"AD_{identity}", Name.of(""), (Job(f"AJ_{identity}", Name.of(identity), "AW_1", "running"),))
+
+
+def poller_of(gateway: FakeGateway, screen: Screen | None = None, budget: int = 600) -> Poller:
+    publish = (screen or Screen()).publish
+    return Poller(gateway, publish, budget=budget, clock=wall_clock, chance=random.Random(1))  # noqa: S311 - repeatable
+
+
+async def run_for(poller: Poller, duration: float) -> None:
+    """Let it run for this long, then cancel it."""
+    async with running(poller):
+        await asyncio.sleep(duration)
+
+
+async def polls(poller: Poller, every: float = 2.0) -> Snapshot:
+    """One cycle, and the pause after it."""
+    snapshot = await poller.poll()
+    await asyncio.sleep(every)
+    return snapshot
+
+
+def gaps(times: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(times)]
+
+
+def busiest_minute(times: list[float]) -> int:
+    most = first = 0
+    for last, at in enumerate(times):
+        while times[first] <= at - 60.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from tests.test_plan import NOW, agent, dispatch, person, room
+from tests.plans import NOW, agent, dispatch, person, room
 from tests.virtual_time import in_virtual_time, seconds
 from tui.control.control import Control
 from tui.control.plan import Plan, plan

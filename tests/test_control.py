@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.build import snapshot
+from tests.plans import NOW, agent, dispatch, person, room
 from tests.scripted_gateway import (
     CASES,
     GHOST,
@@ -23,7 +24,6 @@ from tests.scripted_gateway import (
     planned,
     reads_before_the_first_change,
 )
-from tests.test_plan import NOW, agent, dispatch, person, room
 from tests.virtual_time import in_virtual_time, seconds
 from tui.control.control import RECORDS_KEPT, Control
 from tui.control.plan import plan

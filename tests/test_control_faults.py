@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.plans import NOW, agent, dispatch, person, room
 from tests.scripted_gateway import (
     CASES,
     CHANGES,
@@ -22,7 +23,6 @@ from tests.scripted_gateway import (
     every_action,
     reads_before_the_first_change,
 )
-from tests.test_plan import NOW, agent, dispatch, person, room
 from tui.control.plan import plan
 from tui.control.plan_many import plan_many
 from tui.gateway.errors import (

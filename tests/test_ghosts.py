@@ -17,10 +17,11 @@ from tests.fake_gateway import (
     Screen,
     agent,
     person,
+    poller_of,
+    run_for,
     running,
 )
 from tests.lab.waiting import eventually
-from tests.test_poller import poller_of, run_for
 from tests.virtual_time import in_virtual_time, seconds
 from tui.gateway.errors import NoResponseError, ServerFailedError
 from tui.gateway.ghosts import Ghosts

@@ -1,21 +1,21 @@
 """The poller's pictures: what is in them, what stays the same object, and what a failure leaves of them."""
 
-import asyncio
-import random
-
 import pytest
 
 from tests.fake_gateway import (
     DISPATCHES,
     EPOCH,
     PARTICIPANTS,
+    REFUSED,
     ROOMS,
     FakeGateway,
     Screen,
     agent,
     dispatch_of,
     person,
-    running,
+    poller_of,
+    polls,
+    run_for,
     wall_clock,
 )
 from tests.virtual_time import in_virtual_time, seconds
@@ -26,31 +26,10 @@ from tui.gateway.errors import (
     NoResponseError,
     RateLimitedError,
     ServerFailedError,
-    UnreachableError,
 )
 from tui.gateway.poller import Poller
 from tui.model.room import Participant
 from tui.model.snapshot import FailureKind, Snapshot
-
-REFUSED = UnreachableError("refused: is livekit-server running there?")
-
-
-def poller_of(gateway: FakeGateway, screen: Screen | None = None, budget: int = 600) -> Poller:
-    publish = (screen or Screen()).publish
-    return Poller(gateway, publish, budget=budget, clock=wall_clock, chance=random.Random(1))  # noqa: S311 - repeatable
-
-
-async def run_for(poller: Poller, duration: float) -> None:
-    """Let it run for this long, then cancel it."""
-    async with running(poller):
-        await asyncio.sleep(duration)
-
-
-async def polls(poller: Poller, every: float = 2.0) -> Snapshot:
-    """One cycle, and the pause after it."""
-    snapshot = await poller.poll()
-    await asyncio.sleep(every)
-    return snapshot
 
 
 def test_rooms_have_their_participants_and_those_with_agents_their_dispatches_at_once() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import Counter
-from itertools import pairwise
 
 import pytest
 
@@ -12,15 +11,20 @@ from tests.fake_gateway import (
     DISPATCHES,
     EPOCH,
     PARTICIPANTS,
+    REFUSED,
     ROOMS,
     FakeGateway,
     Screen,
     agent,
+    busiest_minute,
     dispatch_of,
+    gaps,
     person,
+    poller_of,
+    polls,
+    run_for,
     running,
 )
-from tests.test_poller import REFUSED, poller_of, polls, run_for
 from tests.virtual_time import in_virtual_time, seconds
 from tui.gateway.backoff import LONGEST_S
 from tui.gateway.errors import RateLimitedError
@@ -35,19 +39,6 @@ def names(count: int) -> list[str]:
 
 def sids(rooms: list[str]) -> list[str]:
     return [f"RM_{room}" for room in rooms]
-
-
-def gaps(times: list[float]) -> list[float]:
-    return [later - earlier for earlier, later in pairwise(times)]
-
-
-def busiest_minute(times: list[float]) -> int:
-    most = first = 0
-    for last, at in enumerate(times):
-        while times[first] <= at - 60.0:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
 
 
 @pytest.mark.parametrize("budget", [10, 60, 600])

@@ -20,14 +20,16 @@ from tests.fake_gateway import (
     FakeGateway,
     Screen,
     agent,
+    busiest_minute,
     dispatch_of,
+    gaps,
     person,
+    poller_of,
+    run_for,
     running,
     wall_clock,
 )
 from tests.lab.waiting import eventually
-from tests.test_poller import poller_of, run_for
-from tests.test_poller_pace import busiest_minute, gaps
 from tests.virtual_time import in_virtual_time, seconds
 from tui.cli import DEMO_BUDGET
 from tui.demo import DemoService, World
