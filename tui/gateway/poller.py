@@ -142,7 +142,7 @@ class Poller:
         should have answered by now.
         """
         self._pace.moved()
-        if room_sid in self._picture.rooms:
+        if room_sid is not None:
             self._picture.schedule.wake(room_sid)
         if insist and self._listing and self._pace.is_late:
             self._insisted.set()

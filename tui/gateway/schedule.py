@@ -225,6 +225,8 @@ class Schedule:
         return deque(planned.values())
 
     def _asked_for(self, now: float, recently: float) -> Iterator[Read]:
+        # The end of an action asks for its room, which may be gone by then.
+        self._woken = {sid: None for sid in self._woken if sid in self._rotas[Kind.PARTICIPANTS]}
         for sid in dict.fromkeys((self.opened, *self._woken)):
             if sid is not None and sid in self._rotas[Kind.PARTICIPANTS]:
                 yield Read(Kind.PARTICIPANTS, sid, urgent=True)
