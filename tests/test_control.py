@@ -25,7 +25,7 @@ from tests.scripted_gateway import (
     reads_before_the_first_change,
 )
 from tests.virtual_time import in_virtual_time, seconds
-from tui.control.control import RECORDS_KEPT, Control
+from tui.control.control import Control
 from tui.control.plan import plan
 from tui.model.action import Action, ActionRecord, Outcome
 from tui.model.close_phrases import close_words
@@ -419,13 +419,13 @@ def test_an_action_cancelled_after_sending_is_recorded_as_unknown() -> None:
     assert record.last == "lk-tui ended after DeleteRoom was sent: not verified"
 
 
-def test_records_are_bounded_and_the_oldest_ended_ones_go_first() -> None:
+def test_records_are_bounded_and_the_oldest_ended_ones_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.control.control.RECORDS_KEPT", 50)
+
     async def main() -> Control:
         control = Control(ScriptedGateway(None, Script()), "mira", lambda _: None)
-        for _ in range(RECORDS_KEPT + 5):
+        for _ in range(55):
             await control.carry_out(planned("delete room"))
         return control
 
-    records = in_virtual_time(main()).records
-    assert len(records) == RECORDS_KEPT
-    assert records[-1].id == RECORDS_KEPT + 5
+    assert [record.id for record in in_virtual_time(main()).records] == list(range(6, 56))
