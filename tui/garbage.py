@@ -18,10 +18,12 @@ from __future__ import annotations
 import gc
 import time
 
-YOUNG = 2_000
-"""So many new objects are looked at as soon as there are so many, and only once. Lists of all rooms are made all the
-time: with Python's own 700 and its second look, those that are held just then were gone through again and again.
-"""
+YOUNG, TIMES = 10_000, 20
+"""So many new objects are looked at as soon as there are so many, and once more after so many times: a dialog that came
+and went is found by that. Lists of all rooms are made all the time: with Python's own 700, the ones that are held just
+then were gone through again and again."""
+YOUNG_OF_MANY = 2_000
+"""Where there are many rooms, so many, and only once: there a second look takes 66 ms."""
 _NEVER = 1_000_000_000
 LONG_S = 0.03
 """A collection that takes more CPU time is the last one for what it has looked at."""
@@ -60,7 +62,7 @@ class Collector:
     def begin(self) -> None:
         """From now on there are collections; what is there already is set aside."""
         gc.freeze()
-        gc.set_threshold(YOUNG, _NEVER, _NEVER)
+        gc.set_threshold(YOUNG, TIMES, _NEVER)
         gc.enable()
         self._due_at = time.monotonic() + LEAST_S
 
@@ -80,6 +82,8 @@ class Collector:
             aside = gc.get_freeze_count()
             if self._everything or not self._left:
                 self._left, self._whole_s = aside, took
+                many = took > HOLDS_UP_S
+                gc.set_threshold(YOUNG_OF_MANY if many else YOUNG, _NEVER if many else TIMES, _NEVER)
             self._everything = aside > GROWN * self._left
         self._next_s = self._whole_s if self._everything else took
         self._due_at = now + max(LEAST_S, took / SHARE)
