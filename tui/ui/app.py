@@ -234,7 +234,8 @@ class Supervisor(App[None]):
     async def _show_next_picture(self) -> None:
         await self._arrived.wait()
         self._arrived.clear()
-        await self.main.take_snapshot(self._newest)
+        if self.screen_stack:
+            await self.main.take_snapshot(self._newest)
 
     def on_log_changed(self) -> None:
         """Show what is new in the log: at once, unless more comes than an eye can follow."""
@@ -243,6 +244,9 @@ class Supervisor(App[None]):
 
     def _show_log(self) -> None:
         self._log_pause = None
+        if not self.screen_stack:
+            # The program ends: its screens are closed already.
+            return
         events, self._closes_to_show = self._closes_to_show, {}
         records, self._records_to_show = self._records_to_show, {}
         if not events and not records:
