@@ -255,12 +255,25 @@ async def test_a_kicked_person_who_rejoins_is_seen_to_come_back(lab: Lab, room_n
 
 async def test_a_token_that_has_expired_keeps_a_kicked_person_out(lab: Lab, room_name: str) -> None:
     await lab.create_room(room_name, "nobody-of-this-name")
+    alice = await lab.join(room_name, "alice")
+    await lab.do(Action.KICK, await lab.picture(room_name), alice.room.local_participant.sid)
+    assert await eventually(lambda: alice.disconnected) == "PARTICIPANT_REMOVED"
+
+    def token(ttl_s: float) -> str:
+        made = api.AccessToken(lab.server.api_key, lab.server.api_secret).with_identity("alice")
+        made = made.with_grants(api.VideoGrants(room_join=True, room=room_name))
+        return made.with_ttl(timedelta(seconds=ttl_s)).to_jwt()
+
     # livekit-server goes on taking a token for a minute after its end (1.13.5).
-    token = api.AccessToken(lab.server.api_key, lab.server.api_secret).with_identity("alice")
-    token = token.with_grants(api.VideoGrants(room_join=True, room=room_name)).with_ttl(timedelta(seconds=-90))
     with pytest.raises(rtc.ConnectError):
-        await rtc.Room().connect(lab.server.ws_url, token.to_jwt())
+        await rtc.Room().connect(lab.server.ws_url, token(-90))
     assert await lab.participants(room_name) == {}
+    again = rtc.Room()
+    await again.connect(lab.server.ws_url, token(90))
+    try:
+        assert list(await lab.participants(room_name)) == ["alice"], "but for its end it is a token that gets in"
+    finally:
+        await again.disconnect()
 
 
 async def test_a_kicked_agent_is_out_and_does_not_come_back(lab: Lab, lab_worker: LabWorker, room_name: str) -> None:
