@@ -184,6 +184,16 @@ async def test_a_session_that_hangs_in_closing_stays_closing(call: Call) -> None
     assert agent.CLOSE not in await call.attributes()
 
 
+async def assert_still_open(call: Call) -> None:
+    """Nothing that was asked before has closed the session nor ended the job: the operator is the first who does."""
+    assert await call.ask(agent.CLOSE_SESSION) == {"session": "closing"}
+    assert (await call.report(agent.CLOSE))["by"] == OPERATOR
+    await call.attribute(agent.SESSION, "closed")
+    await call.worker.wait_for("close", room=call.room)
+    assert len(call.worker.events("close", room=call.room)) == 1
+    assert agent.SHUTDOWN not in await call.attributes()
+
+
 @pytest.mark.parametrize("method", [agent.CLOSE_SESSION, agent.SHUT_DOWN_JOB])
 @pytest.mark.parametrize(
     ("changed", "why"),
@@ -204,14 +214,13 @@ async def test_a_request_without_the_right_token_is_refused(
         await call.ask(method, **changed)
     # What docs/helper-protocol.md says the room service makes of it.
     assert (refusal.value.status, refusal.value.code) == (500, "internal")
-    await call.attribute(agent.SESSION, "open")
-    assert call.worker.events("close", room=call.room) == []
+    await assert_still_open(call)
 
 
 async def test_a_request_without_a_token_is_refused(call: Call) -> None:
     with pytest.raises(TwirpError, match="RpcError 403: there is no token in the request"):
         await call.rpc(agent.CLOSE_SESSION, "{}")
-    await call.attribute(agent.SESSION, "open")
+    await assert_still_open(call)
 
 
 async def test_a_participant_of_the_room_is_refused_and_the_refusal_is_logged_with_its_identity(call: Call) -> None:
@@ -222,7 +231,7 @@ async def test_a_participant_of_the_room_is_refused_and_the_refusal_is_logged_wi
                 destination_identity=call.agent, method=agent.CLOSE_SESSION, payload=payload
             )
         assert refusal.value.code == agent.REFUSED
-    await call.attribute(agent.SESSION, "open")
+    await assert_still_open(call)
     await eventually(lambda: f"refused {agent.CLOSE_SESSION} to caller 'alice'" in call.worker.process.log.read_text())
 
 
