@@ -300,7 +300,9 @@ async def test_all_that_is_said_in_a_session_is_shown_and_the_terminal_is_sent_n
                     terminal.send("q")
                     assert await terminal.exit_code() == 0
         assert "You said: " in assert_sent_nothing_of_it(terminal)
-        for saved in tmp_path.glob("lk-tui-session-*"):
-            assert saved.read_text("utf-8").replace("\n", "").isprintable()
+        saved = list(tmp_path.glob("lk-tui-session-*"))
+        assert {path.suffix for path in saved} == {".jsonl", ".txt"}
+        for path in saved:
+            assert path.read_text("utf-8").replace("\n", "").isprintable()
     finally:
         lab_server.delete_room(HARMFUL)
