@@ -18,6 +18,7 @@ from tests.command import completed
 from tests.dashboard import served
 from tests.lab.people import LabPerson, join
 from tests.lab.server import LabServer
+from tests.lab.wire import Wire
 from tests.lab.worker import LabWorker
 from tests.terminal import CTRL_C, ENTER, LK_TUI, Terminal, clean_environment
 from tui.control.plan_many import plan_many
@@ -238,9 +239,11 @@ async def test_read_only_is_refused(shell: Shell, room_name: str, command: str) 
     ],
 )
 async def test_wrong_usage_sends_nothing(shell: Shell, words: list[str], complaint: str) -> None:
-    code, out, err = await shell.run("delete", *words)
+    async with Wire(shell.server.url) as wire:
+        code, out, err = await shell.run("delete", *words, LIVEKIT_URL=wire.url)
     assert (code, out) == (2, "")
     assert complaint in err
+    assert wire.asked == []
 
 
 async def test_nothing_that_matches_is_nothing_to_do(shell: Shell, room_name: str) -> None:
