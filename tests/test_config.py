@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -29,32 +30,39 @@ def test_thresholds_and_patience_come_from_the_users_config_where_there_is_one(
     assert isinstance(found.thresholds.waiting_s, float)
 
 
+def known(what: type[Thresholds | Patience]) -> str:
+    return f" (known: {', '.join(each.name for each in fields(what))})"
+
+
+NUMBER = " must be a number of seconds from 0 to 1e+09"
+
+
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "key", "end"),
     [
-        ("[thresholds]\nwating_s = 5", "unknown key wating_s in [thresholds] in "),
-        ("[patience]\nwaiting_s = 5", "unknown key waiting_s in [patience] in "),
-        ("[patience]\nkicked_s = 'long'", "kicked_s in "),
-        ("[treshold]\nwaiting_s = 5", "unknown key treshold in "),
-        ("thresholds = 5", "must be a table"),
-        ("[thresholds", "is not valid TOML"),
+        ("[thresholds]\nwating_s = 5", "unknown key wating_s in [thresholds] in ", known(Thresholds)),
+        ("[patience]\nwaiting_s = 5", "unknown key waiting_s in [patience] in ", known(Patience)),
+        ("[patience]\nkicked_s = 'long'", "kicked_s in ", NUMBER + known(Patience)),
+        ("[treshold]\nwaiting_s = 5", "unknown key treshold in ", " (known: thresholds, patience)"),
+        ("thresholds = 5", "thresholds in ", " must be a table: [thresholds]"),
+        ("[thresholds", "", " is not valid TOML: "),
         *[
-            (f"[thresholds]\nalone_s = {value}", "alone_s in ")
+            (f"[thresholds]\nalone_s = {value}", "alone_s in ", NUMBER + known(Thresholds))
             for value in ("-1", "true", "'30'", "nan", "inf", "9" * 400, "[1]", "1979-05-27")
         ],
-        ("[thresholds]\nalone_s = " + "9" * 5000, "is not valid TOML"),
+        ("[thresholds]\nalone_s = " + "9" * 5000, "", " is not valid TOML: "),
     ],
 )
-def test_a_wrong_threshold_names_the_key_the_file_and_the_known_keys(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_wrong_threshold_names_the_key_the_file_and_the_known_keys(
+    tmp_path: Path, text: str, key: str, end: str
+) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
         load_config(path)
     message = str(caught.value)
-    assert complaint in message
-    assert str(path) in message
+    assert message.startswith(f"{key}{path}{end}")
     assert message.isprintable()
-    assert "TOML" in message or "table" in message or "known: " in message
 
 
 def test_a_config_that_is_named_must_exist(tmp_path: Path) -> None:
