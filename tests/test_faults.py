@@ -57,8 +57,9 @@ class Seen:
     moved_after_s: float = 0.0
     recovered_after_s: float = 0.0
     most_open: int = 0
-    left_open: int = 0
     screens: set[str] = field(default_factory=set)
+    failed: str = ""
+    """what did not come true, where playing it ended with that"""
 
 
 @asynccontextmanager
@@ -105,8 +106,8 @@ async def play(name: str, server: LabServer, directory: Path) -> Seen:
             )
             seen.recovered_after_s = time.monotonic() - ended
             seen.most_open = proxy.most_open
+        # No connection is left.
         await eventually(lambda: proxy.open == 0, PATIENCE_S)
-        seen.left_open = proxy.open
     return seen
 
 
@@ -145,7 +146,11 @@ async def play_all(directory: Path) -> dict[str, Seen]:
             folder = directory / re.sub(r"\W+", "-", name)
             folder.mkdir()
             async with slots:
-                return name, await play(name, server, folder)
+                try:
+                    return name, await play(name, server, folder)
+                except pytest.fail.Exception as failure:
+                    # That is the trouble of this fault's tests alone.
+                    return name, Seen(failed=str(failure))
 
         # Those first that take longest.
         return dict(await asyncio.gather(*map(one, sorted(FAULTS, key=lambda name: name not in HANGS))))
@@ -174,6 +179,13 @@ def seen(folder: Path) -> dict[str, Seen]:
         log.close()
 
 
+@pytest.fixture
+def played(seen: dict[str, Seen], name: str) -> Seen:
+    """What was seen of this fault, which was played to its end."""
+    assert not seen[name].failed
+    return seen[name]
+
+
 each_fault = pytest.mark.parametrize("name", FAULTS)
 
 
@@ -186,43 +198,42 @@ def test_the_document_says_what_is_expected() -> None:
 
 
 @each_fault
-def test_what_is_wrong_is_said(seen: dict[str, Seen], name: str) -> None:
-    assert seen[name].said == SAID[name]
+def test_what_is_wrong_is_said(played: Seen, name: str) -> None:
+    assert played.said == SAID[name]
 
 
 @each_fault
-def test_the_age_of_the_picture_is_shown_within_two_intervals(seen: dict[str, Seen], name: str) -> None:
-    assert seen[name].aged_after_s < STALE_AFTER_INTERVALS * INTERVAL_S + TICK_S + BUSY_S
+def test_the_age_of_the_picture_is_shown_within_two_intervals(played: Seen) -> None:
+    assert played.aged_after_s < STALE_AFTER_INTERVALS * INTERVAL_S + TICK_S + BUSY_S
 
 
 @each_fault
-def test_the_last_good_picture_is_kept_and_dimmed(seen: dict[str, Seen], name: str) -> None:
-    assert seen[name].dimmed
+def test_the_last_good_picture_is_kept_and_dimmed(played: Seen) -> None:
+    assert played.dimmed
     # In whatever order: a room whose reading the fault cut off is in trouble, and first.
-    assert sorted(seen[name].rooms) == sorted(ROOMS)
+    assert sorted(played.rooms) == sorted(ROOMS)
 
 
 @each_fault
-def test_keys_answer(seen: dict[str, Seen], name: str) -> None:
-    assert max(seen[name].help_after_s, seen[name].moved_after_s) < BUSY_S
+def test_keys_answer(played: Seen) -> None:
+    assert max(played.help_after_s, played.moved_after_s) < BUSY_S
 
 
 @each_fault
-def test_the_end_of_the_fault_is_noticed_with_the_next_try(seen: dict[str, Seen], name: str) -> None:
+def test_the_end_of_the_fault_is_noticed_with_the_next_try(played: Seen, name: str) -> None:
     given_up_s = TIMEOUT_S if name in HANGS else 0.0
-    assert seen[name].recovered_after_s < INTERVAL_S + LONGEST_S + given_up_s + BUSY_S
+    assert played.recovered_after_s < INTERVAL_S + LONGEST_S + given_up_s + BUSY_S
 
 
 @each_fault
-def test_connections_are_few_and_none_is_left(seen: dict[str, Seen], name: str) -> None:
-    assert seen[name].most_open <= 1 + CONCURRENCY + PROBE_CONCURRENCY
-    assert seen[name].left_open == 0
+def test_connections_are_few_and_none_is_left(played: Seen) -> None:
+    assert played.most_open <= 1 + CONCURRENCY + PROBE_CONCURRENCY
 
 
 @each_fault
-def test_no_secret_is_on_the_screen(seen: dict[str, Seen], name: str) -> None:
-    assert seen[name].screens
-    for screen in seen[name].screens:
+def test_no_secret_is_on_the_screen(played: Seen) -> None:
+    assert played.screens
+    for screen in played.screens:
         assert_keeps_secrets(screen)
 
 
@@ -301,14 +312,26 @@ async def test_one_dead_connection_does_not_leave_others_to_be_waited_for(
         assert proxy.most_open <= old + 1
 
 
+@pytest.fixture
+async def rooms(lab_server: LabServer) -> AsyncIterator[None]:
+    """The rooms that a dashboard behind a proxy waits for, on the server that all tests share; no agent joins them."""
+    nobody = api.RoomAgentDispatch(agent_name="nobody-of-this-name")
+    try:
+        async with lab_server.client() as livekit:
+            for room in ROOMS:
+                await livekit.room.create_room(api.CreateRoomRequest(name=room, agents=[nobody]))
+        yield
+    finally:
+        for room in ROOMS:
+            lab_server.delete_room(room)
+
+
+@pytest.mark.usefixtures("rooms")
 async def test_r_gives_up_a_request_that_hangs(
     lab_server: LabServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that nothing else does.
     monkeypatch.setattr("tui.gateway.client.TIMEOUT_S", 10 * PATIENCE_S)
-    async with lab_server.client() as livekit:
-        for room in ROOMS:
-            await livekit.room.create_room(api.CreateRoomRequest(name=room))
     async with (
         FaultProxy(lab_server.url) as proxy,
         dashboard_behind(proxy, "127.0.0.1", tmp_path / "closes.db") as shown,
@@ -318,8 +341,6 @@ async def test_r_gives_up_a_request_that_hangs(
         proxy.fault = no_fault
         await shown.press("r")
         await shown.wait_for("● live")
-    for room in ROOMS:
-        lab_server.delete_room(room)
 
 
 # A server that is there again, and empty
@@ -365,14 +386,10 @@ async def test_rooms_that_were_deleted_from_here_are_no_collapse(tmp_path: Path)
 # Clocks that differ by less than a token's life
 
 
+@pytest.mark.usefixtures("rooms")
 async def test_clocks_that_differ_are_told_before_they_matter(lab_server: LabServer, tmp_path: Path) -> None:
-    async with lab_server.client() as livekit:
-        for room in ROOMS:
-            await livekit.room.create_room(api.CreateRoomRequest(name=room))
     async with FaultProxy(lab_server.url) as proxy:
         proxy.fault = clock_ahead(20)
         async with dashboard_behind(proxy, "127.0.0.1", tmp_path / "closes.db") as shown:
             await shown.wait_for(lambda: as_pattern(SKEWED).search(shown.lines[1]))
             assert "all is well" not in shown.text
-    for room in ROOMS:
-        lab_server.delete_room(room)
