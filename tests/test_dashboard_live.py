@@ -40,9 +40,14 @@ class Call:
         """Whether the server says that there is such a room."""
         return bool((await self._livekit.room.list_rooms(api.ListRoomsRequest(names=[self.name]))).rooms)
 
-    async def outcome(self) -> Outcome:
-        """How the newest action ended."""
-        await self.shown.wait_for(lambda: self.shown.app.records[-1].outcome is not Outcome.RUNNING)
+    async def outcome(self, before: int) -> Outcome:
+        """How the newest action ended, which is another one than the so many that there were before."""
+
+        def ended() -> bool:
+            records = self.shown.app.records
+            return len(records) > before and records[-1].outcome is not Outcome.RUNNING
+
+        await self.shown.wait_for(ended)
         return self.shown.app.records[-1].outcome
 
 
@@ -62,17 +67,19 @@ async def test_a_session_is_closed_and_then_its_job_is_shut_down(
 ) -> None:
     async with call(lab_server, lab_worker, room_name) as here:
         (agent,) = await here.agents()
+        before = len(here.shown.app.records)
         dialog = await here.shown.confirm("c")
         assert dialog.plan.target.participant_sid == agent.sid
-        assert await here.outcome() is Outcome.CONFIRMED
+        assert await here.outcome(before) is Outcome.CONFIRMED
         close = await lab_worker.wait_for("close", room=room_name)
         assert close["reason"] == "user_initiated"
         (stays,) = await here.agents()
         assert (stays.sid, stays.attributes["lk-tui.session"]) == (agent.sid, "closed")
         await here.shown.wait_for("session closed by operator, agent stays")
 
+        before = len(here.shown.app.records)
         await here.shown.confirm("x")
-        assert await here.outcome() is Outcome.CONFIRMED
+        assert await here.outcome(before) is Outcome.CONFIRMED
         assert (await lab_worker.wait_for("shutdown", room=room_name))["reason"] == f"{OPERATOR} asked for it in lk-tui"
         assert list(await here.everyone()) == ["ann"]
         assert here.caller.disconnected is None
@@ -84,19 +91,21 @@ async def test_an_agent_is_kicked_and_another_one_is_dispatched(
     async with call(lab_server, lab_worker, room_name) as here:
         (agent,) = await here.agents()
         await here.shown.press("tab", "tab")
+        before = len(here.shown.app.records)
         await here.shown.confirm("K")
         assert (await lab_worker.wait_for("disconnected", room=room_name))["reason"] == "PARTICIPANT_REMOVED"
         assert list(await here.everyone()) == ["ann"]
-        assert await here.outcome() is Outcome.CONFIRMED
+        assert await here.outcome(before) is Outcome.CONFIRMED
 
         await here.shown.press("escape", "a")
         await here.shown.wait_for(lambda: isinstance(here.shown.screen, ChooseAgentDialog))
         await here.shown.press("enter")
         await here.shown.asked()
+        before = len(here.shown.app.records)
         await here.shown.press("right", "enter")
         another: list[models_pb.ParticipantInfo] = await eventually(here.agents)
         assert [who.identity for who in another] != [agent.identity]
-        assert await here.outcome() is Outcome.CONFIRMED
+        assert await here.outcome(before) is Outcome.CONFIRMED
         assert here.caller.disconnected is None
 
 
