@@ -105,8 +105,9 @@ async def test_soft_hands_reach_the_agent_and_are_seen_to(
         await shown.wait_for("▲ ears off")
         await shown.confirm("E")
         await shown.wait_for(lambda: "▲ ears off" not in shown.text)
-        done = [record.action for record in shown.app.records if record.outcome is Outcome.CONFIRMED]
-        assert done == [
+        # What is shown is the agent's own word, which may come before the action's answer.
+        await shown.wait_for(lambda: all(record.outcome is Outcome.CONFIRMED for record in shown.app.records))
+        assert [record.action for record in shown.app.records] == [
             Action.INSPECT_SESSION,
             Action.SAY_TO_AGENT,
             Action.SILENCE_AGENT,
