@@ -120,8 +120,8 @@ async def test_a_hung_server_holds_nobody_up_who_leaves(lab_server: LabServer, t
         began = time.monotonic()
         terminal.send("q")
         assert await terminal.exit_code() == 0
-        # A second is what it may take; the rest is for the machine, which may be busy.
-        assert time.monotonic() - began < 4.0
+        # A second is what it may take; the rest is for the machine, which may be busy. An answer is waited for 10 s.
+        assert time.monotonic() - began < 8.0
 
 
 @pytest.mark.parametrize(

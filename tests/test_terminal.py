@@ -407,7 +407,7 @@ async def test_the_program_ends_with_its_terminal(tmp_path: Path, before: str) -
     async with Terminal(argv, environment=clean_environment(tmp_path), cwd=tmp_path) as terminal:
         await terminal.wait_for("40 rooms")
         terminal.hang_up()
-        assert await terminal.exit_code(timeout=5) == 128 + signal.SIGHUP
+        assert await terminal.exit_code() == 128 + signal.SIGHUP
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

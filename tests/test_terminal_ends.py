@@ -21,7 +21,7 @@ from tests.terminal import ENTER, LK_TUI, RIGHT, Terminal, clean_environment
 from tests.test_terminal import assert_restored, environment
 from tui.history.file import newest_actions, open_to_read
 
-SOON_S = 5.0
+SOON_S = 8.0
 """An end is a matter of tenths of a second; what is more is for a machine that is busy with other things. What waits
 for a server would take 10 s."""
 
