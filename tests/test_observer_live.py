@@ -89,6 +89,21 @@ async def observing(server: LabServer, limit: int = 3) -> AsyncIterator[Observin
             yield shown
 
 
+@asynccontextmanager
+async def passed_over(server: LabServer, shown: Observing, room: Room) -> AsyncIterator[None]:
+    """Another room has been joined after the turn of this one, which by then was not."""
+    name = f"{room.name.raw}-other"
+    async with await join(server, name, "bob"):
+        other = await shown.room(name)
+
+        def other_is_joined() -> bool:
+            shown.observers.watch([room, other])
+            return shown.observers.status.on
+
+        await eventually(other_is_joined, 60.0)
+        yield
+
+
 async def open_room(server: LabServer, name: str) -> None:
     """Open a room that no agent is sent to: one that is just starting would bring it back when it is deleted."""
     nobody = api.RoomAgentDispatch(agent_name="nobody")
@@ -182,16 +197,8 @@ async def test_a_room_that_is_gone_is_not_brought_back(lab_server: LabServer, ro
         lab_server.delete_room(room_name)
         await eventually(lambda: shown.evidence(Fact.ROOM_ENDED))
         shown.observers.watch([room])
-        # Another room takes the turn of this one, so that by then it was refused.
-        async with await join(lab_server, f"{room_name}-other", "bob"):
-            other = await shown.room(f"{room_name}-other")
-
-            def other_is_joined() -> bool:
-                shown.observers.watch([room, other])
-                return shown.observers.status.on
-
-            await eventually(other_is_joined, 60.0)
-        assert not await shown.gateway.list_rooms([room_name])
+        async with passed_over(lab_server, shown, room):
+            assert not await shown.gateway.list_rooms([room_name])
 
 
 async def test_a_room_that_ends_just_before_it_is_joined_is_not_brought_back(
@@ -262,15 +269,7 @@ async def test_an_observer_that_was_kicked_stays_out(
         await shown.gateway.remove_participant(Name.of(room_name), Name.of(identity))
         await eventually(lambda: shown.observers.status.trouble)
         assert shown.observers.status.words == f"was put out of {room_name}"
-        # Another room is joined after this one's turn, so that by then it was passed over.
-        async with await join(lab_server, f"{room_name}-other", "bob"):
-            other = await shown.room(f"{room_name}-other")
-
-            def other_is_joined() -> bool:
-                shown.observers.watch([room, other])
-                return shown.observers.status.on
-
-            await eventually(other_is_joined, 60.0)
+        async with passed_over(lab_server, shown, room):
             assert shown.observers.status.words == f"1 room; was put out of {room_name}"
             assert not await shown.hidden(room_name)
         assert shown.sightings == []
