@@ -24,6 +24,7 @@ import pytest
 from tests.build import NOW
 from tests.close_events import close
 from tests.histories import PROJECT, at_rest, history, is_kept, kept, process, written
+from tests.lab.missing import missing
 from tests.lab.waiting import eventually
 from tui.history import file as history_file
 from tui.history import store
@@ -164,7 +165,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("only root can mount a small disk")
+        missing("Only root can mount a small disk.")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
 
@@ -234,7 +235,7 @@ def read_only(path: Path) -> Iterator[Path]:
         return
     for options in (["--bind", path.parent], ["-o", "remount,bind,ro"]):
         if subprocess.run(["mount", *options, path.parent], capture_output=True).returncode:
-            pytest.skip("root may write everywhere, and may not mount here")
+            missing("Root may write everywhere, and may not mount here.")
     yield path.parent
     subprocess.run(["umount", "--lazy", path.parent], check=True)
 

@@ -1,6 +1,5 @@
 """A real LiveKit cluster on loopback: Redis and two livekit-server nodes."""
 
-import os
 import re
 import shutil
 import socket
@@ -8,8 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pytest
-
+from tests.lab.missing import missing
 from tests.lab.process import LabProcess, LabProcessError
 from tests.lab.server import LabServer, free_port
 
@@ -22,12 +20,10 @@ def redis_binary() -> str:
 
     Without one the test is skipped; under CI=true it fails, because there it is a broken set-up.
     """
-    if (found := shutil.which("redis-server")) is not None:
-        return found
-    message = "No redis-server: install Debian's package of that name, or put the program on PATH."
-    if os.environ.get("CI") == "true":
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
+    found = shutil.which("redis-server")
+    if found is None:
+        missing("No redis-server: install Debian's package of that name, or put the program on PATH.")
+    return found
 
 
 class LabRedis:

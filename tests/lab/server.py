@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-import pytest
 import yaml
 from livekit import api
 
+from tests.lab.missing import missing
 from tests.lab.process import REPOSITORY, LabProcess, LabProcessError
 
 SERVER_MODULE = "github.com/livekit/livekit-server/cmd/server@v1.13.5"
@@ -66,13 +66,10 @@ def server_binary() -> Path:
 
 
 def _give_up(why: str) -> NoReturn:
-    message = (
+    missing(
         f"No livekit-server: {why}. Put `livekit-server` on PATH, name it in LIVEKIT_SERVER, "
         f"or run `GOBIN={REPOSITORY / '.tools'} go install {SERVER_MODULE}`."
     )
-    if os.environ.get("CI") == "true":
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
