@@ -23,7 +23,6 @@ from tui.model.session import (
     ModelUsage,
     RtcSample,
     RtcTold,
-    SessionBook,
     SessionEvent,
     SessionView,
     StateTold,
@@ -33,6 +32,7 @@ from tui.model.session import (
     UsageTold,
     UserStateChanged,
 )
+from tui.model.session_book import SessionBook
 from tui.ui.session_screen import SessionScreen
 
 ROOM = served("sales-88")

@@ -20,12 +20,12 @@ from tui.model.session import (
     EntryKind,
     Heard,
     RtcTold,
-    SessionBook,
     SessionEvent,
     ToolCall,
     ToolStatus,
     UsageTold,
 )
+from tui.model.session_book import SessionBook
 from tui.model.text import safe_block
 
 NOW = 1_700_000_000.0

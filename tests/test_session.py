@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui.model.session import (
-    ENTRIES_KEPT,
-    RTC_KEPT,
     AgentStateChanged,
     AgentTold,
     AudioSet,
@@ -26,7 +24,6 @@ from tui.model.session import (
     ModelUsage,
     RtcSample,
     RtcTold,
-    SessionBook,
     SessionEvent,
     SessionView,
     StateTold,
@@ -36,6 +33,7 @@ from tui.model.session import (
     UsageTold,
     UserStateChanged,
 )
+from tui.model.session_book import ENTRIES_KEPT, RTC_KEPT, SessionBook
 
 NOW = 1_700_000_000.0
 

@@ -23,16 +23,8 @@ from tui.gateway.errors import AgentNotAnsweringError, AgentRefusedError, ReadOn
 from tui.model.action import Target
 from tui.model.lines import Line, Lines
 from tui.model.room import Agent, Participant, Room, SessionState
-from tui.model.session import (
-    AudioSet,
-    EntriesTold,
-    EntryKind,
-    Health,
-    HealthTold,
-    SessionBook,
-    SessionEvent,
-    SessionView,
-)
+from tui.model.session import AudioSet, EntriesTold, EntryKind, Health, HealthTold, SessionEvent, SessionView
+from tui.model.session_book import SessionBook
 from tui.model.text import Name, safe_block, safe_text
 
 PING_EVERY_S = 0.5
