@@ -53,8 +53,8 @@ class Collector:
         self._left = 0
         """objects set aside when everything had been looked at; 0 before anything took long"""
         self._everything = False
-        self._whole_s = 0.0
-        """what it took to look at everything, the last time"""
+        self._each_s = 0.0
+        """what it took to look at one object, when everything was looked at"""
         self._next_s = 0.0
         """what the next one is likely to take"""
         self._due_at = 0.0
@@ -78,12 +78,13 @@ class Collector:
         gc.collect()
         took = time.thread_time() - began
         if self._everything or took > LONG_S:
+            before = gc.get_freeze_count()
             gc.freeze()
             aside = gc.get_freeze_count()
             if self._everything or not self._left:
-                self._left, self._whole_s = aside, took
+                self._left, self._each_s = aside, took / max(1, aside - before)
                 many = took > HOLDS_UP_S
                 gc.set_threshold(YOUNG_OF_MANY if many else YOUNG, _NEVER if many else TIMES, _NEVER)
             self._everything = aside > GROWN * self._left
-        self._next_s = self._whole_s if self._everything else took
+        self._next_s = self._each_s * gc.get_freeze_count() if self._everything else took
         self._due_at = now + max(LEAST_S, took / SHARE)

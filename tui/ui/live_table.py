@@ -168,6 +168,8 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         """the lines of the screen as they are now, as far as they have been made"""
         self._painted: dict[int, Strip] = {}
         """those that are on the screen"""
+        self._showing = False
+        """whether rows are being replaced, after which all lines are looked at anyway"""
 
     # What it shows
 
@@ -179,6 +181,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._now = now
         self._empty = empty
         self._lines_of = None
+        self._showing = True
         self._resize()
         if self._follow and at_end:
             self._select_line(len(rows) - 1)
@@ -190,6 +193,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
                 # Keep the selected row where the eye is; at the very top, stay there: new trouble comes in there.
                 self._scroll(top + line - self._line)
             self._line = line
+        self._showing = False
         self._repaint()
 
     def tick(self, now: float) -> None:
@@ -342,7 +346,7 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
             self._scroll(self._line)
         elif self._line >= self.scroll_offset.y + height:
             self._scroll(self._line - height + 1)
-        # If it scrolled, everything is drawn anyway.
+        # If it scrolled, all lines have been looked at.
         lines = (self._line if before is None else before, self._line)
         self._repaint(line - self.scroll_offset.y + 1 for line in lines)
 
@@ -408,10 +412,15 @@ class LiveTable(ScrollView, Generic[Row], can_focus=True):
         self._repaint()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Every line shows something else now."""
-        super().watch_scroll_y(old_value, new_value)
-        self._strips.clear()
-        self._painted.clear()
+        """Every line shows another row now.
+
+        Not as in Textual, which then draws everything: where rows came or went above those on the screen, the lines
+        read as before.
+        """
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.position = new_value
+        if round(old_value) != round(new_value) and not self._showing:
+            self._repaint()
 
     def _redraw(self) -> None:
         self._strips.clear()
