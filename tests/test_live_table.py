@@ -303,6 +303,30 @@ async def test_only_rows_on_the_screen_are_drawn() -> None:
         assert shown.app.drawn < 100
 
 
+async def test_rows_that_come_and_go_above_those_on_the_screen_draw_none_of_them_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[int] = []
+    render_line = LiveTable.render_line
+
+    def counted(self: LiveTable[Line], y: int) -> Strip:
+        drawn.append(y)
+        return render_line(self, y)
+
+    monkeypatch.setattr(LiveTable, "render_line", counted)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    async with seen(lines(letters)) as shown:
+        await shown.press(*"jjjjjjjjjjjj")
+        on_screen = shown.keys
+        assert (shown.table.selected_key, on_screen[0]) == ("m", "e")
+        for order in ("ABC" + letters, letters[2:]):
+            drawn.clear()
+            await shown.show(lines(order))
+            assert drawn == []
+            assert shown.keys == on_screen
+            assert shown.highlighted == "m"
+
+
 async def test_ages_go_on_without_a_new_picture() -> None:
     async with seen(lines("abc")) as shown:
         shown.table.tick(41.0)
