@@ -171,7 +171,8 @@ class Waiting(Collector):
     def begin(self) -> None:
         self.began.append(self.seen())
 
-    def collect(self, *, calm: bool) -> None:
+    def collect(self, *, calm: bool, many: bool) -> None:
+        assert not many
         self.calm.append(calm)
 
 

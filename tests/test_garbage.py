@@ -13,9 +13,9 @@ from tui.garbage import LONG_S, Collector, hold_collections_back
 class Thing:
     pass
 
-def took(calm=True):
+def took(calm=True, many=False):
     began = time.thread_time()
-    collector.collect(calm=calm)
+    collector.collect(calm=calm, many=many)
     return time.thread_time() - began
 
 tui.garbage.LEAST_S, tui.garbage.SHARE = 0.0, 1e9
@@ -62,16 +62,16 @@ assert len(others) > 1, "it was set aside"
 def collections():
     return gc.get_stats()[2]["collections"]
 
-tui.garbage.PATIENCE_S, tui.garbage.HOLDS_UP_S = 0.0, LONG_S
+tui.garbage.PATIENCE_S = 0.0
 before = collections()
 took(calm=False)
-assert collections() == before, "who types is not held up by one that is likely to take long again"
+assert collections() == before + 1, "who types for long does not keep it waiting for ever"
+took(calm=False, many=True)
+assert collections() == before + 1, "where it would hold keys up, it waits for longer"
+assert gc.get_threshold()[0] == tui.garbage.YOUNG_OF_MANY
 tui.garbage.LONG_PATIENCE_S = 0.0
-took(calm=False)
-assert collections() == before + 1, "but does not keep it waiting for ever"
-tui.garbage.LONG_PATIENCE_S = 1e9
-took(calm=False)
-assert collections() == before + 2, "nor a short one"
+took(calm=False, many=True)
+assert collections() == before + 2, "but not for ever either"
 """
 
 

@@ -23,7 +23,7 @@ YOUNG, TIMES = 10_000, 20
 and went is found by that. Lists of all rooms are made all the time: with Python's own 700, the ones that are held just
 then were gone through again and again."""
 YOUNG_OF_MANY = 2_000
-"""Where there are many rooms, so many, and only once: there a second look takes 66 ms."""
+"""Where there are many rooms, so many, and only once: with 10,000 rooms a second look takes 66 ms."""
 _NEVER = 1_000_000_000
 LONG_S = 0.03
 """A collection that takes more CPU time is the last one for what it has looked at."""
@@ -35,10 +35,8 @@ LEAST_S = 5.0
 """Between two collections, however short they are."""
 PATIENCE_S = 20.0
 """How long a collection that is due waits for a calm moment …"""
-HOLDS_UP_S = 0.4
-"""A collection that is likely to take more CPU time would hold up whoever types …"""
 LONG_PATIENCE_S = 120.0
-"""… and waits for so long."""
+"""… and where there are many rooms: there it may take a second."""
 
 
 def hold_collections_back() -> None:
@@ -53,10 +51,7 @@ class Collector:
         self._left = 0
         """objects set aside when everything had been looked at; 0 before anything took long"""
         self._everything = False
-        self._each_s = 0.0
-        """what it took to look at one object, when everything was looked at"""
-        self._next_s = 0.0
-        """what the next one is likely to take"""
+        self._many = False
         self._due_at = 0.0
 
     def begin(self) -> None:
@@ -66,10 +61,16 @@ class Collector:
         gc.enable()
         self._due_at = time.monotonic() + LEAST_S
 
-    def collect(self, *, calm: bool) -> None:
-        """Collect, if it is due and the moment is `calm` or the wait was long. To be called every second or so."""
+    def collect(self, *, calm: bool, many: bool) -> None:
+        """Collect, if it is due and the moment is `calm` or the wait was long. To be called every second or so.
+
+        `many` says whether there are so many rooms that it would hold up whoever types.
+        """
+        if many is not self._many:
+            self._many = many
+            gc.set_threshold(YOUNG_OF_MANY if many else YOUNG, _NEVER if many else TIMES, _NEVER)
         now = time.monotonic()
-        patience = 0.0 if calm else LONG_PATIENCE_S if self._next_s > HOLDS_UP_S else PATIENCE_S
+        patience = 0.0 if calm else LONG_PATIENCE_S if many else PATIENCE_S
         if now < self._due_at + patience:
             return
         if self._everything:
@@ -78,13 +79,9 @@ class Collector:
         gc.collect()
         took = time.thread_time() - began
         if self._everything or took > LONG_S:
-            before = gc.get_freeze_count()
             gc.freeze()
             aside = gc.get_freeze_count()
             if self._everything or not self._left:
-                self._left, self._each_s = aside, took / max(1, aside - before)
-                many = took > HOLDS_UP_S
-                gc.set_threshold(YOUNG_OF_MANY if many else YOUNG, _NEVER if many else TIMES, _NEVER)
+                self._left = aside
             self._everything = aside > GROWN * self._left
-        self._next_s = self._each_s * gc.get_freeze_count() if self._everything else took
         self._due_at = now + max(LEAST_S, took / SHARE)

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 CALM_S = 2.0
 """So long after the last key nobody is kept waiting by what takes a while."""
+MANY = 2_000
+"""Rooms with which a collection holds keys up."""
 LOG_EVERY_S = 0.1
 """Between two changes of the log, when a thousand events a second come in."""
 EXIT_USAGE = 2
@@ -226,7 +228,8 @@ class Supervisor(App[None]):
 
     def _collect_from_now_on(self, collector: Collector) -> None:
         def collect() -> None:
-            collector.collect(calm=time.monotonic() - self._touched_at > CALM_S)
+            calm = time.monotonic() - self._touched_at > CALM_S
+            collector.collect(calm=calm, many=len(self._newest.rooms) >= MANY)
 
         collector.begin()
         self.set_interval(1.0, collect)
