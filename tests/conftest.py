@@ -15,21 +15,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-BEGUN_FIRST = (
-    "test_endings.py",
-    "test_odd_names_live.py",
-    "test_wrong_target.py",
-    "test_faults.py",
-    "test_read_only.py",
-)
-"""Files that take minutes. Where files run side by side, the last of them would be waited for alone."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with those that take longest; all else stays as it is."""
-    items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
-
-
 @pytest.fixture(scope="session")
 def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     """A livekit-server for the whole run. Rooms on it are yours alone if named by `room_name`."""
