@@ -227,8 +227,9 @@ def _judge_actions(app: Soaked, result: Soak) -> None:
     """Nothing was hit that was not confirmed, and of nothing it is unknown how it ended."""
     for record in app.records:
         result.outcomes[record.action, record.outcome] += 1
-        # A session may close before it has answered, and then nobody can tell.
-        if record.outcome is Outcome.UNKNOWN and record.action not in INSIDE:
+        # A session may close before it has answered, and then nobody can tell; nor whether a hung agent will obey.
+        told = record.action in INSIDE or record.by_dispatch
+        if record.outcome is Outcome.UNKNOWN and not told:
             result.faults.append(_words(record))
     rooms: dict[str, list[Plan]] = {}
     for plan in app.confirmed:
@@ -332,11 +333,11 @@ def lines(result: Soak, machine: Machine) -> list[str]:
         "",
         *(f"- {fault}" for fault in result.faults),
         *([""] if result.faults else []),
-        "It must run to the end without an exception; every action must end, with what became of it known and not",
-        "contradicted by the server at that moment; nothing may be changed that was not confirmed by its SID; no task",
-        "and no process may be left over. From the second quarter to the last, memory (median) may grow by",
-        f"{MAY_GROW_MB:g} MB, and by {KEPT_KB:g} kB for every close and action that is kept besides; open files, tasks",
-        f"and threads (fewest) by {MAY_GROW}. The first quarter is for warming up.",
+        "It must run to the end without an exception; every action must end, with what became of it known (but for",
+        "hung agents that were asked) and not contradicted by the server at that moment; nothing may be changed that",
+        "was not confirmed by its SID; no task and no process may be left over. From the second quarter to the last,",
+        f"memory (median) may grow by {MAY_GROW_MB:g} MB, and by {KEPT_KB:g} kB for every close and action that is",
+        f"kept besides; open files, tasks and threads (fewest) by {MAY_GROW}. The first quarter is for warming up.",
         "",
         "| | |",
         "|---|--:|",
