@@ -26,6 +26,8 @@ async def ask_helper(work: Work, agent: Agent, method: str, offers: tuple[Action
     Raises `EndedError` with `offers` where the agent can't or won't: nothing stronger is ever done instead.
     """
 
+    what = f"PerformRpc {method} to {agent.name}"
+
     async def ask() -> str:
         try:
             return await work.gateway.call_helper(
@@ -36,14 +38,14 @@ async def ask_helper(work: Work, agent: Agent, method: str, offers: tuple[Action
             raise EndedError(Ending(Outcome.UNSUPPORTED, words, offers, by_dispatch=True)) from None
         except AgentNotAnsweringError:
             # It was asked: when it wakes it may do it, for as long as the token is good.
-            work.progress.changed.append(method)
+            work.progress.changed.append(what)
             words = f"{agent.name} is hung: its process does not answer; if it wakes, it may still do it"
             stronger = (Action.SHUT_DOWN_JOB, Action.KICK)
             raise EndedError(Ending(Outcome.UNKNOWN, words, stronger, by_dispatch=True)) from None
         except AgentRefusedError as error:
             raise EndedError(Ending(Outcome.FAILED, f"{agent.name}: {error}", offers, by_dispatch=True)) from None
 
-    return await work.send(f"PerformRpc {method} to {agent.name}", ask)
+    return await work.send(what, ask)
 
 
 async def session_closed(work: Work, agent: Agent, reply: Reply[str]) -> Ending:

@@ -109,15 +109,12 @@ async def choose(
             snapshot, meant, unproven = await _watched(poller, snapshot, meant, choice.signs, thresholds)
     finally:
         await poller.close()
-    found, doubtful = (
-        tuple(sorted((snapshot.rooms[sid] for sid in those & snapshot.rooms.keys()), key=_by_name))
-        for those in (meant, unproven)
-    )
-    return Chosen(snapshot, found, doubtful)
+    return Chosen(snapshot, _rooms(snapshot, meant), _rooms(snapshot, unproven))
 
 
-def _by_name(room: Room) -> tuple[str, str]:
-    return room.name.raw, room.sid
+def _rooms(snapshot: Snapshot, sids: Set[str]) -> tuple[Room, ...]:
+    there = (snapshot.rooms[sid] for sid in sids & snapshot.rooms.keys())
+    return tuple(sorted(there, key=lambda room: (room.name.raw, room.sid)))
 
 
 def seconds_to_watch(wanted: frozenset[SignCode], thresholds: Thresholds) -> float:
